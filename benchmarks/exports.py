@@ -49,15 +49,25 @@ class Source:
     axes: dict[str, dict[int, str]] = field(default_factory=dict)
 
 
-class _Placeholder:
-    """Stands for any class or function of torchvision; it is never called by an export."""
+class _Placeholder(type):
+    """Stands for any class, function or enumerator of torchvision; no export ever calls it.
+
+    Each attribute is a placeholder of its own, because `timm` uses enumerators as dictionary keys.
+    """
+
+    def __getattr__(cls, attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        setattr(cls, attribute, _Placeholder(attribute, (), {}))
+        return cls.__dict__[attribute]
 
 
 class _StubModule(types.ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        return _Placeholder
+        setattr(self, attribute, _Placeholder(attribute, (), {}))
+        return self.__dict__[attribute]
 
 
 class _StubTorchvision(importlib.abc.MetaPathFinder, importlib.abc.Loader):
