@@ -139,6 +139,8 @@ def infer_types(
         raise Diagnostic(E_OPERANDS, f"{op.qualified_name} takes {expected} operands, not {len(operands)}", where)
     if any(operands[i] is None for i in range(least)):
         raise Diagnostic(E_OPERANDS, f"a required operand of {op.qualified_name} is absent", where)
+    if UNKNOWN in operands:
+        return (UNKNOWN,) * outputs
     try:
         result = op.infer(*operands, regions=regions) if op.region_names else op.infer(*operands)
     except Diagnostic as error:

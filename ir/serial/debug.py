@@ -1,0 +1,8 @@
+"""Keys of the node metadata that carries debug handles through a file.
+
+``edgec.sources`` is a JSON list of names of source nodes; ``edgec.origins`` is a JSON list with, per result, the list of names of the
+source model's values that the result equals. Both are written only where they differ from the node's and the results' own names.
+"""
+
+SOURCES = "edgec.sources"
+ORIGINS = "edgec.origins"

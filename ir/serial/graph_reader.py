@@ -1,0 +1,308 @@
+"""GraphProto → `Graph`: scopes, names, order, operators."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ..diagnostics import E_ATTRIBUTE, Diagnostic
+from ..graph import Graph, Value, constant
+from ..op import OPS, Op, Opaque
+from ..types import UNKNOWN, Type, name_unknown_dims, refine
+from .attributes import build_op, decode, densify_initializer
+from .codes import E_CYCLE, E_NAMES, E_OPSET, E_TYPE
+from .debug import ORIGINS, SOURCES
+from .proto_types import decode_type
+from .tensors import TensorReader
+from .upgrade import RawNode, upgrade
+
+_GRAPH, _GRAPHS = 5, 10
+
+
+class Scope:
+    """The values a graph defines, with the scopes around it."""
+
+    def __init__(self, outer: Scope | None = None) -> None:
+        self.outer = outer
+        self.values: dict[str, Value] = {}
+
+    def find(self, name: str) -> Value | None:
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope.values.get(name)
+            if found is not None:
+                return found
+            scope = scope.outer
+        return None
+
+
+class GraphReader:
+    """Reads the graphs of one model.
+
+    Args:
+        tensors: decoder of tensors.
+        opsets: opset version per domain.
+        where: the file, for diagnostics.
+    """
+
+    def __init__(self, tensors: TensorReader, opsets: dict[str, int], where: str) -> None:
+        self.tensors, self.opsets, self.where = tensors, opsets, where
+
+    def read_main(self, proto: Any) -> Graph:
+        """The model's graph."""
+        return self._graph(proto, None)
+
+    def _graph(self, proto: Any, outer: Scope | None) -> Graph:
+        graph = Graph(proto.name or "main")
+        scope = Scope(outer)
+        declared = {v.name: v.type for v in proto.value_info}
+        self._initializers(proto, scope)
+        for info in proto.input:
+            if info.name in scope.values:
+                if scope.values[info.name].data is None:
+                    raise self._duplicate(info.name)
+                continue  # an initializer with the same name is its default: it stays constant
+            type_ = name_unknown_dims(decode_type(info.type, info.name), info.name)
+            scope.values[info.name] = graph.add_input(info.name, type_)
+        for node in self._ordered(proto, scope):
+            self._node(graph, scope, node, declared)
+        outputs: list[Value] = []
+        for info in proto.output:
+            value = scope.find(info.name)
+            if value is None:
+                raise Diagnostic(E_NAMES, f"output '{info.name}' is not computed by any node", self.where)
+            if value.data is None:
+                value.type = self._refined(
+                    value.type, name_unknown_dims(decode_type(info.type, info.name), info.name), info.name
+                )
+            outputs.append(value)
+        graph.set_outputs(outputs, [o.name for o in proto.output])
+        return graph
+
+    def _refined(self, inferred: Type, declared: Type, name: str) -> Type:
+        merged = refine(inferred, declared)
+        if merged is None:
+            raise Diagnostic(
+                E_TYPE,
+                f"'{name}' is declared as {declared} but its operator gives {inferred}",
+                f"{self.where}, value '{name}'",
+                "export the model again, or remove the wrong value_info",
+            )
+        return merged
+
+    def _duplicate(self, name: str) -> Diagnostic:
+        return Diagnostic(
+            E_NAMES,
+            f"the name '{name}' is defined twice",
+            f"{self.where}, value '{name}'",
+            "rename one of the two: some exporters give an output the name of an inner value; pass other output names when exporting",
+        )
+
+    def _initializers(self, proto: Any, scope: Scope) -> None:
+        for tensor in proto.initializer:
+            if tensor.name in scope.values:
+                raise self._duplicate(tensor.name)
+            data = self.tensors.read(tensor, f"initializer '{tensor.name}'")
+            scope.values[tensor.name] = constant(data, tensor.name)
+        for sparse in proto.sparse_initializer:
+            if sparse.values.name in scope.values:
+                raise self._duplicate(sparse.values.name)
+            scope.values[sparse.values.name] = constant(
+                densify_initializer(sparse, self.tensors), sparse.values.name
+            )
+
+    # -- order ---------------------------------------------------------------------------------------------------------
+    def _ordered(self, proto: Any, scope: Scope) -> list[Any]:
+        """The nodes in an order of execution: the file's own when it is one, else a stable topological order."""
+        defined: dict[str, int] = {}
+        for index, node in enumerate(proto.node):
+            for name in node.output:
+                if name:
+                    if name in defined or name in scope.values:
+                        raise self._duplicate(name)
+                    defined[name] = index
+        needs: list[set[int]] = []
+        sorted_already = True
+        for index, node in enumerate(proto.node):
+            wanted: set[int] = set()
+            for name in _reads(node):
+                producer = defined.get(name)
+                if producer is not None:
+                    wanted.add(producer)
+                    sorted_already = sorted_already and producer < index
+                elif scope.find(name) is None:
+                    label = node.name or (node.output[0] if node.output else "")
+                    raise Diagnostic(
+                        E_NAMES,
+                        f"'{name}' is read but never defined",
+                        f"{self.where}, node '{label}' ({node.op_type})",
+                        "the model is incomplete; export it again",
+                    )
+            needs.append(wanted)
+        return list(proto.node) if sorted_already else self._topological(proto, needs)
+
+    def _topological(self, proto: Any, needs: list[set[int]]) -> list[Any]:
+        import heapq
+
+        users: list[list[int]] = [[] for _ in needs]
+        open_needs = [len(n) for n in needs]
+        for index, wanted in enumerate(needs):
+            for producer in wanted:
+                users[producer].append(index)
+        ready = [i for i, n in enumerate(open_needs) if not n]
+        heapq.heapify(ready)
+        order: list[Any] = []
+        while ready:
+            index = heapq.heappop(ready)
+            order.append(proto.node[index])
+            for user in users[index]:
+                open_needs[user] -= 1
+                if not open_needs[user]:
+                    heapq.heappush(ready, user)
+        if len(order) < len(needs):
+            stuck = next(proto.node[i] for i, n in enumerate(open_needs) if n)
+            label = stuck.name or (stuck.output[0] if stuck.output else "")
+            raise Diagnostic(
+                E_CYCLE, "the graph has a cycle", f"{self.where}, node '{label}' ({stuck.op_type})"
+            )
+        return order
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+    def _node(self, graph: Graph, scope: Scope, proto: Any, declared: dict[str, Any]) -> None:
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        label = proto.name or (proto.output[0] if proto.output else "")
+        where = f"{self.where}, node '{label}' ({domain + '.' if domain else ''}{proto.op_type})"
+        version = self.opsets.get(domain)
+        if version is None:
+            if (domain, proto.op_type) not in OPS and domain not in ("com.microsoft",):
+                raise Diagnostic(E_OPSET, f"the model uses domain '{domain}' without importing it", where)
+            version = 1
+        inputs = [None if not n else scope.find(n) for n in proto.input]
+        attributes: dict[str, Any] = {}
+        graphs: dict[str, Any] = {}
+        for attribute in proto.attribute:
+            if attribute.name in attributes or attribute.name in graphs:
+                raise Diagnostic(E_ATTRIBUTE, f"attribute '{attribute.name}' is given twice", where)
+            if attribute.type == _GRAPH:
+                graphs[attribute.name] = attribute.g
+            elif attribute.type == _GRAPHS:
+                raise Diagnostic(E_ATTRIBUTE, f"attribute '{attribute.name}' is a list of graphs", where)
+            else:
+                attributes[attribute.name] = decode(attribute, self.tensors, where)
+        raw = RawNode(
+            graph, domain, proto.op_type, version, inputs, attributes, list(proto.output), label, where
+        )
+        results = upgrade(raw)
+        if results is None:
+            results = self._build(graph, scope, raw, graphs, declared, proto)
+        self._define(scope, proto, results, declared)
+
+    def _build(
+        self,
+        graph: Graph,
+        scope: Scope,
+        raw: RawNode,
+        graphs: dict[str, Any],
+        declared: dict[str, Any],
+        proto: Any,
+    ) -> list[Value]:
+        cls = OPS.get((raw.domain, raw.op_type))
+        if cls is None or raw.keep_opaque:
+            types: list[Type] = [
+                name_unknown_dims(decode_type(declared[n], n), n) if n in declared else UNKNOWN
+                for n in raw.outputs
+            ]
+            op: Op = Opaque(
+                raw.domain,
+                raw.op_type,
+                raw.version,
+                tuple(sorted(raw.attributes.items())),
+                tuple(graphs),
+                tuple(types),
+            )
+            names = tuple(graphs)
+        else:
+            names = cls.region_names
+            if set(graphs) != set(names):
+                raise Diagnostic(
+                    E_ATTRIBUTE, f"needs the subgraphs {list(names)}, the node has {list(graphs)}", raw.where
+                )
+            op = build_op(cls, raw.attributes, raw.where)
+        regions = [self._graph(graphs[n], scope) for n in names]
+        inputs = list(raw.inputs)
+        while inputs and inputs[-1] is None:
+            inputs.pop()
+        try:
+            node = graph.insert(
+                op, inputs, outputs=len(raw.outputs), regions=regions, names=raw.outputs, name=raw.name
+            )
+        except Diagnostic as error:
+            error.where = raw.where
+            raise
+        node.metadata = {p.key: p.value for p in proto.metadata_props if p.key not in (ORIGINS, SOURCES)}
+        return list(node.outputs)
+
+    def _define(self, scope: Scope, proto: Any, results: list[Value], declared: dict[str, Any]) -> None:
+        stored = {p.key: p.value for p in proto.metadata_props if p.key in (ORIGINS, SOURCES)}
+        sources = _strings(stored.get(SOURCES)) or ((proto.name,) if proto.name else ())
+        origins = _lists(stored.get(ORIGINS))
+        for index, name in enumerate(proto.output):
+            if not name:
+                continue
+            value = results[index]
+            if value.data is None:
+                given = origins[index] if index < len(origins) else (name,)
+                value.origins = value.origins + tuple(o for o in given if o not in value.origins)
+                if value.producer is not None and not value.producer.sources:
+                    value.producer.sources = sources
+                if name in declared:
+                    type_ = name_unknown_dims(decode_type(declared[name], name), name)
+                    value.type = self._refined(value.type, type_, name)
+            scope.values[name] = value
+
+
+def _reads(node: Any) -> Iterator[str]:
+    """Names a node reads from its own graph or from graphs around it, those of its subgraphs included."""
+    for name in node.input:
+        if name:
+            yield name
+    for attribute in node.attribute:
+        if attribute.type == _GRAPH:
+            yield from _captures(attribute.g)
+
+
+def _captures(graph: Any) -> Iterator[str]:
+    inner = (
+        {i.name for i in graph.input}
+        | {i.name for i in graph.initializer}
+        | {s.values.name for s in graph.sparse_initializer}
+    )
+    inner.update(name for node in graph.node for name in node.output)
+    for node in graph.node:
+        for name in _reads(node):
+            if name not in inner:
+                yield name
+    for output in graph.output:
+        if output.name not in inner:
+            yield output.name
+
+
+def _strings(text: str | None) -> tuple[str, ...]:
+    if not text:
+        return ()
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(s for s in found if isinstance(s, str)) if isinstance(found, list) else ()
+
+
+def _lists(text: str | None) -> list[tuple[str, ...]]:
+    if not text:
+        return []
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return []
+    return [_strings(json.dumps(item)) for item in found] if isinstance(found, list) else []

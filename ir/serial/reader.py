@@ -1,0 +1,107 @@
+"""ONNX file → `Model`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..diagnostics import Diagnostic
+from ..model import Model
+from .codes import E_NOT_FOUND, E_NOT_ONNX, E_OPSET
+from .graph_reader import GraphReader
+from .tensors import TensorReader, map_file
+from .wire import split
+
+MIN_OPSET = 1
+MODEL_PROPERTIES = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
+
+
+def read_model(path: str | Path) -> Model:
+    """Read an ONNX file; weights stay in the file (memory-mapped) until something needs their bytes.
+
+    Raises:
+        Diagnostic: the file is missing, damaged, inconsistent or uses an unsupported opset.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise Diagnostic(
+            E_NOT_FOUND, f"'{path}' is a folder", f"file '{path}'", "name the .onnx file inside it"
+        )
+    return _read(map_file(path), path.name, path)
+
+
+def read_model_bytes(data: bytes, name: str = "<bytes>") -> Model:
+    """Read a serialised ModelProto from memory (it cannot have external data)."""
+    return _read(data, name, None)
+
+
+def _read(buffer: Any, name: str, path: Path | None) -> Model:
+    where = f"file '{name}'"
+    if not len(buffer):
+        raise Diagnostic(E_NOT_ONNX, "the file is empty", where)
+    if bytes(buffer[:40]).startswith(b"version https://git-lfs"):
+        raise Diagnostic(E_NOT_ONNX, "this is a Git LFS pointer, not the model", where, "run `git lfs pull`")
+    skeleton, extents = split(buffer, name)
+    proto = _parse(skeleton, where)
+    if not proto.HasField("graph"):
+        raise Diagnostic(E_NOT_ONNX, "the file holds no graph", where)
+    opsets = _opsets(proto, where)
+    if proto.functions:
+        proto = _inline_functions(proto, where)
+        opsets = _opsets(proto, where)
+    tensors = TensorReader(buffer, extents, path.parent if path is not None else None)
+    graph = GraphReader(tensors, opsets, where).read_main(proto.graph)
+    model = Model(graph, opsets, proto.ir_version, {p.key: p.value for p in proto.metadata_props}, path=path)
+    for key in MODEL_PROPERTIES:
+        if getattr(proto, key):
+            model.properties[key] = getattr(proto, key)
+    if proto.graph.doc_string:
+        model.properties["graph_doc"] = proto.graph.doc_string
+    if proto.graph.metadata_props:
+        model.properties["graph_metadata"] = json.dumps(
+            {p.key: p.value for p in proto.graph.metadata_props}, sort_keys=True
+        )
+    return model
+
+
+def _parse(skeleton: bytes, where: str) -> Any:
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(skeleton)
+    except DecodeError as error:
+        hint = "the file is something else or damaged; export the model again"
+        raise Diagnostic(E_NOT_ONNX, f"not a valid ONNX model: {error}", where, hint) from None
+    return proto
+
+
+def _opsets(proto: Any, where: str) -> dict[str, int]:
+    from onnx.defs import onnx_opset_version
+
+    opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in proto.opset_import}
+    if "" not in opsets and not opsets:
+        if proto.ir_version >= 3:
+            raise Diagnostic(E_OPSET, "the model imports no operator set", where, "export the model again")
+        opsets[""] = 1
+    newest = onnx_opset_version()
+    version = opsets.get("", newest)
+    if not MIN_OPSET <= version <= newest:
+        raise Diagnostic(
+            E_OPSET,
+            f"opset {version} is not supported (1 to {newest} are)",
+            where,
+            "export with an older opset, or update edgec",
+        )
+    return opsets
+
+
+def _inline_functions(proto: Any, where: str) -> Any:
+    from onnx import inliner
+
+    try:
+        return inliner.inline_local_functions(proto, convert_version=True)
+    except (RuntimeError, ValueError) as error:
+        raise Diagnostic(E_NOT_ONNX, f"the model's functions cannot be inlined: {error}", where) from error
