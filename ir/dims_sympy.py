@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import sympy
@@ -11,7 +11,7 @@ import sympy
 from .dims import Atom, Dim, Expr
 
 
-@lru_cache(maxsize=None)
+@cache
 def sympy_symbol(name: str) -> Any:
     """The sympy symbol of a dimension symbol: an integer, not negative."""
     return sympy.Symbol(name, integer=True, nonnegative=True)
@@ -22,10 +22,7 @@ def to_sympy(dim: Dim) -> Any:
     if not isinstance(dim, Expr):
         return sympy.Integer(dim)
     return sympy.Add(
-        *(
-            sympy.Mul(coefficient, *(_atom(atom) ** power for atom, power in monomial))
-            for monomial, coefficient in dim.terms
-        )
+        *(sympy.Mul(coefficient, *(_atom(atom) ** power for atom, power in monomial)) for monomial, coefficient in dim.terms)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ _BY_NUMPY: dict[np.dtype[Any], DType] = {np.dtype(v): k for k, v in _NATIVE.item
 _BY_NUMPY_NAME = {name: dtype for dtype, name in _ML_NAMES.items()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _numpy_type(dtype: DType) -> np.dtype[Any]:
     native = _NATIVE.get(dtype)
     if native is not None:

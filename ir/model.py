@@ -21,6 +21,7 @@ class Model:
         properties: producer_name, producer_version, domain, model_version, doc_string, graph_doc as far as set.
         path: where it was read from.
         custom_op_libraries: shared libraries with kernels for custom operators that stay in the graph.
+        notes: what the reader ignored and why.
     """
 
     graph: Graph
@@ -30,6 +31,7 @@ class Model:
     properties: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     custom_op_libraries: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
     @property
     def inputs(self) -> list[Value]:

@@ -62,9 +62,7 @@ def _densify(sparse: Any, tensors: TensorReader, where: str) -> TensorData:
     indices = tensors.read(sparse.indices, where).numpy()
     shape = tuple(sparse.dims)
     if any(d < 0 for d in shape) or np.prod(shape, dtype=object) > 1 << 28:
-        raise Diagnostic(
-            E_ATTRIBUTE, f"a sparse tensor of shape {list(shape)} is too large to hold densely", where
-        )
+        raise Diagnostic(E_ATTRIBUTE, f"a sparse tensor of shape {list(shape)} is too large to hold densely", where)
     dense = np.zeros(shape, values.dtype.numpy)
     flat = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
     if flat.size and (flat.min() < 0 or flat.max() >= dense.size):
@@ -86,22 +84,14 @@ def build_op(cls: type[Op], attributes: dict[str, Any], where: str) -> Op:
             try:
                 attributes[name] = DType.from_code(code) if code else None
             except KeyError:
-                raise Diagnostic(
-                    E_ATTRIBUTE, f"attribute '{name}' names the unknown element type {code}", where
-                ) from None
+                raise Diagnostic(E_ATTRIBUTE, f"attribute '{name}' names the unknown element type {code}", where) from None
     try:
         return cls(**attributes)
     except TypeError as error:
         known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
         unknown = [a for a in attributes if a not in known]
-        message = (
-            f"attribute {', '.join(map(repr, unknown))} is not known"
-            if unknown
-            else f"an attribute is missing ({error})"
-        )
-        raise Diagnostic(
-            E_ATTRIBUTE, message, where, f"the attributes are: {', '.join(known) or 'none'}"
-        ) from None
+        message = f"attribute {', '.join(map(repr, unknown))} is not known" if unknown else f"an attribute is missing ({error})"
+        raise Diagnostic(E_ATTRIBUTE, message, where, f"the attributes are: {', '.join(known) or 'none'}") from None
 
 
 def encode(name: str, value: Any) -> Any:

@@ -2,9 +2,7 @@
 
 from ..diagnostics import code
 
-E_NOT_FOUND = code(
-    "E0301", "the file cannot be opened", "The path does not exist, is a folder, or may not be read."
-)
+E_NOT_FOUND = code("E0301", "the file cannot be opened", "The path does not exist, is a folder, or may not be read.")
 E_NOT_ONNX = code(
     "E0302",
     "the file is not an ONNX model",

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from .. import ops as _registered  # noqa: F401  (registers the operator classes)
 from ..diagnostics import E_ATTRIBUTE, Diagnostic
 from ..graph import Graph, Value, constant
 from ..op import OPS, Op, Opaque
-from ..types import UNKNOWN, Type, name_unknown_dims, refine
+from ..types import UNKNOWN, TensorType, Type, name_unknown_dims, refine
 from .attributes import build_op, decode, densify_initializer
 from .codes import E_CYCLE, E_NAMES, E_OPSET, E_TYPE
 from .debug import ORIGINS, SOURCES
@@ -44,10 +45,14 @@ class GraphReader:
         tensors: decoder of tensors.
         opsets: opset version per domain.
         where: the file, for diagnostics.
+
+    Attributes:
+        notes: what the reader ignored and why.
     """
 
     def __init__(self, tensors: TensorReader, opsets: dict[str, int], where: str) -> None:
         self.tensors, self.opsets, self.where = tensors, opsets, where
+        self.notes: list[str] = []
 
     def read_main(self, proto: Any) -> Graph:
         """The model's graph."""
@@ -73,23 +78,23 @@ class GraphReader:
             if value is None:
                 raise Diagnostic(E_NAMES, f"output '{info.name}' is not computed by any node", self.where)
             if value.data is None:
-                value.type = self._refined(
-                    value.type, name_unknown_dims(decode_type(info.type, info.name), info.name), info.name
-                )
+                value.type = self._refined(value.type, name_unknown_dims(decode_type(info.type, info.name), info.name), info.name)
             outputs.append(value)
         graph.set_outputs(outputs, [o.name for o in proto.output])
         return graph
 
     def _refined(self, inferred: Type, declared: Type, name: str) -> Type:
+        """Join what inference found with what the file declares; a wrong declared shape is noted and ignored, a wrong type is an error."""
         merged = refine(inferred, declared)
-        if merged is None:
-            raise Diagnostic(
-                E_TYPE,
-                f"'{name}' is declared as {declared} but its operator gives {inferred}",
-                f"{self.where}, value '{name}'",
-                "export the model again, or remove the wrong value_info",
-            )
-        return merged
+        if merged is not None:
+            return merged
+        message = f"'{name}' is declared as {declared} but its operator gives {inferred}"
+        if isinstance(inferred, TensorType) and isinstance(declared, TensorType) and inferred.dtype is declared.dtype:
+            self.notes.append(f"{message}; the declaration is ignored")
+            return inferred
+        raise Diagnostic(
+            E_TYPE, message, f"{self.where}, value '{name}'", "export the model again, or remove the wrong value_info"
+        )
 
     def _duplicate(self, name: str) -> Diagnostic:
         return Diagnostic(
@@ -108,9 +113,7 @@ class GraphReader:
         for sparse in proto.sparse_initializer:
             if sparse.values.name in scope.values:
                 raise self._duplicate(sparse.values.name)
-            scope.values[sparse.values.name] = constant(
-                densify_initializer(sparse, self.tensors), sparse.values.name
-            )
+            scope.values[sparse.values.name] = constant(densify_initializer(sparse, self.tensors), sparse.values.name)
 
     # -- order ---------------------------------------------------------------------------------------------------------
     def _ordered(self, proto: Any, scope: Scope) -> list[Any]:
@@ -163,9 +166,7 @@ class GraphReader:
         if len(order) < len(needs):
             stuck = next(proto.node[i] for i, n in enumerate(open_needs) if n)
             label = stuck.name or (stuck.output[0] if stuck.output else "")
-            raise Diagnostic(
-                E_CYCLE, "the graph has a cycle", f"{self.where}, node '{label}' ({stuck.op_type})"
-            )
+            raise Diagnostic(E_CYCLE, "the graph has a cycle", f"{self.where}, node '{label}' ({stuck.op_type})")
         return order
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
@@ -190,9 +191,7 @@ class GraphReader:
                 raise Diagnostic(E_ATTRIBUTE, f"attribute '{attribute.name}' is a list of graphs", where)
             else:
                 attributes[attribute.name] = decode(attribute, self.tensors, where)
-        raw = RawNode(
-            graph, domain, proto.op_type, version, inputs, attributes, list(proto.output), label, where
-        )
+        raw = RawNode(graph, domain, proto.op_type, version, inputs, attributes, list(proto.output), label, where)
         results = upgrade(raw)
         if results is None:
             results = self._build(graph, scope, raw, graphs, declared, proto)
@@ -210,8 +209,7 @@ class GraphReader:
         cls = OPS.get((raw.domain, raw.op_type))
         if cls is None or raw.keep_opaque:
             types: list[Type] = [
-                name_unknown_dims(decode_type(declared[n], n), n) if n in declared else UNKNOWN
-                for n in raw.outputs
+                name_unknown_dims(decode_type(declared[n], n), n) if n in declared else UNKNOWN for n in raw.outputs
             ]
             op: Op = Opaque(
                 raw.domain,
@@ -225,18 +223,14 @@ class GraphReader:
         else:
             names = cls.region_names
             if set(graphs) != set(names):
-                raise Diagnostic(
-                    E_ATTRIBUTE, f"needs the subgraphs {list(names)}, the node has {list(graphs)}", raw.where
-                )
+                raise Diagnostic(E_ATTRIBUTE, f"needs the subgraphs {list(names)}, the node has {list(graphs)}", raw.where)
             op = build_op(cls, raw.attributes, raw.where)
         regions = [self._graph(graphs[n], scope) for n in names]
         inputs = list(raw.inputs)
         while inputs and inputs[-1] is None:
             inputs.pop()
         try:
-            node = graph.insert(
-                op, inputs, outputs=len(raw.outputs), regions=regions, names=raw.outputs, name=raw.name
-            )
+            node = graph.insert(op, inputs, outputs=len(raw.outputs), regions=regions, names=raw.outputs, name=raw.name)
         except Diagnostic as error:
             error.where = raw.where
             raise
@@ -274,9 +268,7 @@ def _reads(node: Any) -> Iterator[str]:
 
 def _captures(graph: Any) -> Iterator[str]:
     inner = (
-        {i.name for i in graph.input}
-        | {i.name for i in graph.initializer}
-        | {s.values.name for s in graph.sparse_initializer}
+        {i.name for i in graph.input} | {i.name for i in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
     )
     inner.update(name for node in graph.node for name in node.output)
     for node in graph.node:

@@ -31,9 +31,7 @@ def _tensor(proto: Any, name: str) -> Type:
     try:
         dtype = DType.from_code(proto.elem_type)
     except KeyError:
-        raise Diagnostic(
-            E_TYPE, f"element type code {proto.elem_type} is unknown", f"value '{name}'"
-        ) from None
+        raise Diagnostic(E_TYPE, f"element type code {proto.elem_type} is unknown", f"value '{name}'") from None
     if not proto.HasField("shape"):
         return TensorType(dtype, None)
     dims: list[Dim | None] = []

@@ -25,9 +25,7 @@ def read_model(path: str | Path) -> Model:
     """
     path = Path(path)
     if path.is_dir():
-        raise Diagnostic(
-            E_NOT_FOUND, f"'{path}' is a folder", f"file '{path}'", "name the .onnx file inside it"
-        )
+        raise Diagnostic(E_NOT_FOUND, f"'{path}' is a folder", f"file '{path}'", "name the .onnx file inside it")
     return _read(map_file(path), path.name, path)
 
 
@@ -51,17 +49,16 @@ def _read(buffer: Any, name: str, path: Path | None) -> Model:
         proto = _inline_functions(proto, where)
         opsets = _opsets(proto, where)
     tensors = TensorReader(buffer, extents, path.parent if path is not None else None)
-    graph = GraphReader(tensors, opsets, where).read_main(proto.graph)
-    model = Model(graph, opsets, proto.ir_version, {p.key: p.value for p in proto.metadata_props}, path=path)
+    reader = GraphReader(tensors, opsets, where)
+    graph = reader.read_main(proto.graph)
+    model = Model(graph, opsets, proto.ir_version, {p.key: p.value for p in proto.metadata_props}, path=path, notes=reader.notes)
     for key in MODEL_PROPERTIES:
         if getattr(proto, key):
             model.properties[key] = getattr(proto, key)
     if proto.graph.doc_string:
         model.properties["graph_doc"] = proto.graph.doc_string
     if proto.graph.metadata_props:
-        model.properties["graph_metadata"] = json.dumps(
-            {p.key: p.value for p in proto.graph.metadata_props}, sort_keys=True
-        )
+        model.properties["graph_metadata"] = json.dumps({p.key: p.value for p in proto.graph.metadata_props}, sort_keys=True)
     return model
 
 

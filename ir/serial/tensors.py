@@ -62,9 +62,7 @@ class TensorReader:
             return self._buffer(proto.raw_data, 0, len(proto.raw_data), dtype, shape, where)
         return self._typed_fields(proto, dtype, shape, count, where)
 
-    def _buffer(
-        self, buffer: Any, offset: int, length: int, dtype: DType, shape: tuple[int, ...], where: str
-    ) -> TensorData:
+    def _buffer(self, buffer: Any, offset: int, length: int, dtype: DType, shape: tuple[int, ...], where: str) -> TensorData:
         expected = dtype.nbytes(math.prod(shape))
         if dtype is DType.STRING:
             raise Diagnostic(E_TENSOR, "a string tensor may not hold raw data", where)
@@ -120,9 +118,7 @@ class TensorReader:
         base = os.path.realpath(self.folder)
         target = os.path.realpath(os.path.join(base, location))
         if os.path.commonpath([base, target]) != base or target == base:
-            raise Diagnostic(
-                E_EXTERNAL, f"the external location {location!r} leaves the model's folder", where
-            )
+            raise Diagnostic(E_EXTERNAL, f"the external location {location!r} leaves the model's folder", where)
         if not os.path.isfile(target):
             raise Diagnostic(
                 E_EXTERNAL,
@@ -133,27 +129,18 @@ class TensorReader:
         self.files[location] = map_file(Path(target))
         return self.files[location]
 
-    def _typed_fields(
-        self, proto: Any, dtype: DType, shape: tuple[int, ...], count: int, where: str
-    ) -> TensorData:
+    def _typed_fields(self, proto: Any, dtype: DType, shape: tuple[int, ...], count: int, where: str) -> TensorData:
         if dtype is DType.STRING:
             if len(proto.string_data) != count:
-                raise Diagnostic(
-                    E_TENSOR, f"{count} strings are declared, {len(proto.string_data)} stored", where
-                )
+                raise Diagnostic(E_TENSOR, f"{count} strings are declared, {len(proto.string_data)} stored", where)
             cells = np.empty(count, dtype=object)
             cells[:] = [s.decode("utf-8", "surrogateescape") for s in proto.string_data]
             return ArrayData(cells.reshape(shape), dtype)
-        stored = max(
-            len(getattr(proto, f))
-            for f in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
-        )
+        stored = max(len(getattr(proto, f)) for f in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"))
         per_element = 2 if dtype.is_complex else 1
         packed_bytes = dtype.nbytes(count)
         if stored not in (count * per_element, packed_bytes if dtype.bits < 8 else -1):
-            raise Diagnostic(
-                E_TENSOR, f"{dtype}{list(shape)} needs {count} elements, {stored} are stored", where
-            )
+            raise Diagnostic(E_TENSOR, f"{dtype}{list(shape)} needs {count} elements, {stored} are stored", where)
         if not count:
             return ArrayData(np.zeros(shape, dtype.numpy), dtype)
         from onnx import numpy_helper

@@ -42,11 +42,7 @@ class RawNode:
 
     def result(self, op: Op, *operands: Value | None) -> list[Value]:
         """Insert the final node of a replacement; its results carry the file's names."""
-        return list(
-            self.graph.insert(
-                op, operands, outputs=len(self.outputs), names=self.outputs, name=self.name
-            ).outputs
-        )
+        return list(self.graph.insert(op, operands, outputs=len(self.outputs), names=self.outputs, name=self.name).outputs)
 
     def input(self, index: int) -> Value:
         """A required operand."""

@@ -21,9 +21,7 @@ REDUCTIONS = (
 def constant_node(raw: RawNode) -> list[Value] | None:
     """A Constant node becomes a constant value; all its attribute forms are read."""
     if len(raw.attributes) != 1:
-        raise Diagnostic(
-            E_ATTRIBUTE, f"Constant needs one value attribute, it has {sorted(raw.attributes)}", raw.where
-        )
+        raise Diagnostic(E_ATTRIBUTE, f"Constant needs one value attribute, it has {sorted(raw.attributes)}", raw.where)
     ((kind, value),) = raw.attributes.items()
     name = raw.outputs[0]
     if isinstance(value, TensorData):
@@ -205,9 +203,7 @@ def group_normalization_parameters(raw: RawNode) -> None:
             size = raw.add(OPS["", "Shape"](start=1, end=2), x)
             each = raw.add(OPS["", "Div"](), size, int64s((groups,)))
             target = raw.add(OPS["", "Concat"](axis=0), int64s((groups,)), each)
-        raw.inputs[index] = raw.add(
-            OPS["", "Reshape"](), raw.add(OPS["", "Expand"](), column, target), int64s((-1,))
-        )
+        raw.inputs[index] = raw.add(OPS["", "Reshape"](), raw.add(OPS["", "Expand"](), column, target), int64s((-1,)))
 
 
 @below(9, "Scan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from ..diagnostics import E_SHAPE, Diagnostic
 from ..graph import int64s
 from ..op import OPS

@@ -121,9 +121,7 @@ class _Scanner:
                 if length >= LARGE:
                     replacement: bytes | None = None
                     if kind == "Tensor" and number in _RAW_FIELDS:
-                        entry = length_delimited(1, KEY.encode()) + length_delimited(
-                            2, str(len(self.extents)).encode()
-                        )
+                        entry = length_delimited(1, KEY.encode()) + length_delimited(2, str(len(self.extents)).encode())
                         self.extents.append(Extent(position, length))
                         replacement = length_delimited(_EXTERNAL_DATA, entry)
                     elif number in children:

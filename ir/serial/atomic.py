@@ -1,0 +1,66 @@
+"""Files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..diagnostics import Diagnostic
+from .codes import E_WRITE
+
+
+@contextmanager
+def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
+    """Open temporary files beside ``paths``; when the block succeeds they are renamed in the given order, else removed.
+
+    When several files belong together, an existing last one is removed before the first is renamed: a kill in between leaves it absent,
+    never next to parts that do not belong to it.
+
+    Raises:
+        Diagnostic: `E_WRITE` for any failure of the file system.
+    """
+    opened: list[BinaryIO] = []
+    temporary: list[str] = []
+    try:
+        try:
+            for path in paths:
+                handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent or Path("."))
+                temporary.append(name)
+                opened.append(os.fdopen(handle, "wb"))
+            yield opened
+            mask = os.umask(0)
+            os.umask(mask)
+            for file in opened:
+                file.flush()
+                os.fchmod(file.fileno(), 0o666 & ~mask)
+                os.fsync(file.fileno())
+                file.close()
+            if len(paths) > 1 and paths[-1].exists():
+                paths[-1].unlink()
+            for name, path in zip(list(temporary), paths, strict=True):
+                os.replace(name, path)
+                temporary.remove(name)
+        except OSError as error:
+            place = f"file '{paths[-1]}'"
+            reason = error.strerror or str(error)
+            raise Diagnostic(
+                E_WRITE, f"cannot write '{paths[-1]}': {reason}", place, "check the folder, its permissions and free space"
+            ) from error
+    finally:
+        for file in opened:
+            if not file.closed:
+                _close_quietly(file)
+        for name in temporary:
+            Path(name).unlink(missing_ok=True)
+
+
+def _close_quietly(file: BinaryIO) -> None:
+    """Close a file whose buffered bytes may have nowhere to go; the failure that led here is already on its way."""
+    try:
+        file.close()
+    except OSError:
+        file.raw.close() if hasattr(file, "raw") else None  # type: ignore[attr-defined]
