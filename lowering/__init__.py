@@ -1,0 +1,1 @@
+"""Lowering: backends, their capability matrices, and the artifacts they make."""

@@ -1,0 +1,67 @@
+"""What lowering makes: files, facts for the manifest, and what the target could not represent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..ir.model import Model
+from .signature import Signature
+
+FileContent = bytes | Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Something of the model that the target cannot represent exactly.
+
+    Attributes:
+        kind: what sort of fact is lost, such as ``zero-point`` or ``precision``.
+        where: the node or value.
+        what: one sentence with the figures.
+    """
+
+    kind: str
+    where: str
+    what: str
+
+    def to_json(self) -> dict[str, str]:
+        """The same facts as plain data."""
+        return {"kind": self.kind, "where": self.where, "what": self.what}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The product of a backend, not yet on disk.
+
+    Attributes:
+        backend: the backend's name.
+        files: by name relative to the bundle: the bytes, or a writer that is given the path, so that large
+            weights never have to be held in memory. A writer may make further files beside its own.
+        signature: inputs and outputs.
+        facts: what the manifest says about the lowering: opset, precision, decompositions, versions.
+        options: the options the session needs again when the bundle is opened.
+        losses: what the target could not represent.
+        debug: ``values`` maps value names in the artifact to origin names in the source model, ``nodes`` node
+            names to source nodes.
+    """
+
+    backend: str
+    files: Mapping[str, FileContent]
+    signature: Signature
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    losses: tuple[Loss, ...] = ()
+    debug: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+
+
+def debug_handles(model: Model) -> dict[str, dict[str, list[str]]]:
+    """The way back from every value and node of a model to the model it was imported from."""
+    values = {v.name: list(v.origins) for v in model.graph.values() if v.origins and v.name}
+    nodes = {(n.name or n.outputs[0].name): list(n.sources) for n in model.graph.walk() if n.sources and n.outputs}
+    for name, value in zip(model.graph.output_names, model.graph.outputs, strict=True):
+        if value.origins:
+            values.setdefault(name, list(value.origins))
+    return {"values": values, "nodes": nodes}

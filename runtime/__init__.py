@@ -1,0 +1,1 @@
+"""The runtime: bundles, data sets, sessions and the comparison of models."""
