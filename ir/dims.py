@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 Monomial = tuple[tuple["Atom", int], ...]  # atoms with their powers, sorted
-Dim = Union[int, "Expr"]
+Dim: TypeAlias = "int | Expr"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9.]*\Z")
 _FUNCTIONS = ("floordiv", "mod", "max", "min", "broadcast")
@@ -519,9 +519,7 @@ def provably_equal(left: Dim, right: Dim) -> bool:
     if isinstance(left, int) and isinstance(right, int):
         return False
     difference = left - right
-    if isinstance(difference, int) or not any(
-        atom.arguments is not None for monomial, _ in difference.terms for atom, _ in monomial
-    ):
+    if isinstance(difference, int) or not any(atom.arguments is not None for monomial, _ in difference.terms for atom, _ in monomial):
         return False  # polynomials in canonical form are equal only if identical
     return bool(difference.sympy.simplify() == 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Union
+from typing import Any
 
 from .dims import Dim, Expr, product, substitute, symbol
 from .dtypes import DType
@@ -105,7 +105,7 @@ class UnknownType:
 
 
 UNKNOWN = UnknownType()
-Type = Union[TensorType, SequenceType, OptionalType, UnknownType]
+Type = TensorType | SequenceType | OptionalType | UnknownType
 
 
 def map_dims(type_: Any, function: Any) -> Any:

@@ -56,5 +56,6 @@ E_TOO_LARGE = code(
 E_TYPE = code(
     "E0311",
     "a declared type is not supported or contradicts what inference finds",
-    "Sparse and map types are not part of the IR; a value_info entry that contradicts the operator's result would mislead every later step.",
+    "Sparse and map types are not part of the IR; an entry whose element type contradicts the operator's result would mislead every "
+    "later step.",
 )

@@ -1,7 +1,7 @@
 """The newest operator forms → the forms of an older opset: attributes instead of operands, older names.
 
-`node_form` gives what a node looks like at an opset, or the reason why it cannot be said there. `least_opset` finds the oldest opset that can say
-it. Semantics that an older opset lacks altogether are the business of decomposition passes, not of this module.
+`node_form` gives what a node looks like at an opset, or the reason why it cannot be said there. `least_opset` finds the oldest
+opset that can say it. Semantics that an older opset lacks altogether are the business of decomposition passes, not of this module.
 """
 
 from __future__ import annotations
@@ -265,9 +265,7 @@ def cannot_say(node: Node, opset: int) -> str | None:
     """Why a node of ai.onnx cannot be written at an opset, or None when it can."""
     op = node.op
     if isinstance(op, Opaque):
-        return (
-            None if op.version == opset or op.domain else f"it was read at opset {op.version}, whose form is not known to change"
-        )
+        return None if op.version == opset or op.domain else f"it was read at opset {op.version}, whose form is not known to change"
     versions = schema_versions(op.op_name)
     usable = [v for v in versions if v <= opset]
     if not usable:

@@ -92,9 +92,7 @@ class GraphReader:
         if isinstance(inferred, TensorType) and isinstance(declared, TensorType) and inferred.dtype is declared.dtype:
             self.notes.append(f"{message}; the declaration is ignored")
             return inferred
-        raise Diagnostic(
-            E_TYPE, message, f"{self.where}, value '{name}'", "export the model again, or remove the wrong value_info"
-        )
+        raise Diagnostic(E_TYPE, message, f"{self.where}, value '{name}'", "export the model again, or remove the wrong value_info")
 
     def _duplicate(self, name: str) -> Diagnostic:
         return Diagnostic(
@@ -208,9 +206,7 @@ class GraphReader:
     ) -> list[Value]:
         cls = OPS.get((raw.domain, raw.op_type))
         if cls is None or raw.keep_opaque:
-            types: list[Type] = [
-                name_unknown_dims(decode_type(declared[n], n), n) if n in declared else UNKNOWN for n in raw.outputs
-            ]
+            types: list[Type] = [name_unknown_dims(decode_type(declared[n], n), n) if n in declared else UNKNOWN for n in raw.outputs]
             op: Op = Opaque(
                 raw.domain,
                 raw.op_type,
@@ -267,9 +263,7 @@ def _reads(node: Any) -> Iterator[str]:
 
 
 def _captures(graph: Any) -> Iterator[str]:
-    inner = (
-        {i.name for i in graph.input} | {i.name for i in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
-    )
+    inner = {i.name for i in graph.input} | {i.name for i in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
     inner.update(name for node in graph.node for name in node.output)
     for node in graph.node:
         for name in _reads(node):

@@ -156,9 +156,7 @@ class GraphWriter:
 
     def _node(self, proto: Any, node: Node) -> None:
         if node.op.domain == EDGEC:
-            raise Diagnostic(
-                E_EXPORT, "a fused region cannot be written to ONNX", node.where, "run the `inline-regions` pass first"
-            )
+            raise Diagnostic(E_EXPORT, "a fused region cannot be written to ONNX", node.where, "run the `inline-regions` pass first")
         form = node_form(node, self.opset) if not node.op.domain else None
         if isinstance(form, str):
             raise Diagnostic(E_EXPORT, f"opset {self.opset} cannot express this node: {form}", node.where)

@@ -1,7 +1,8 @@
 """Older operator forms → the newest form: the framework. The rules are in ``upgrade_rules*``.
 
-ONNX operators change meaning between opsets (axes move from attribute to operand, Softmax flattens before opset 13 …). The IR has one form per
-operator, the newest; each rule lifts one operator over one change and applies to nodes whose opset is *below* the opset of the change.
+ONNX operators change meaning between opsets (axes move from attribute to operand, Softmax flattens before opset 13 …). The IR has
+one form per operator, the newest; each rule lifts one operator over one change and applies to nodes whose opset is *below* the opset
+of the change.
 """
 
 from __future__ import annotations
