@@ -15,365 +15,62 @@ gets a line per model: path, opset, nodes, nodes with subgraphs, MiB, largest di
 from __future__ import annotations
 
 import argparse
-import importlib.abc
-import importlib.machinery
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import export_sources  # noqa: E402
 import zoo  # noqa: E402
 
 SEED = 20240601
 
 
-@dataclass
-class Source:
-    """A PyTorch module ready to be exported.
+class Recipe(NamedTuple):
+    """How one export is made.
 
     Attributes:
-        module: in evaluation mode, returns one tensor or a tuple of tensors.
-        feeds: name to example tensor, in the order of the module's positional arguments.
-        outputs: names of the outputs, in order.
-        axes: name of an input or output to its dynamic axes, axis to dimension name.
+        source: builds the module and its feeds.
+        form: exporter, "ts" for TorchScript or "dyn" for dynamo.
+        opset: ai.onnx version asked for.
+        storage: "inline", "external" (weights in NAME.onnx.data), or "unchecked": inline, and known not
+            to be valid, so that it is not run.
     """
 
-    module: Any
-    feeds: dict[str, Any]
-    outputs: list[str]
-    axes: dict[str, dict[int, str]] = field(default_factory=dict)
-
-
-class _Placeholder(type):
-    """Stands for any class, function or enumerator of torchvision; no export ever calls it.
-
-    Each attribute is a placeholder of its own, because `timm` uses enumerators as dictionary keys.
-    """
-
-    def __getattr__(cls, attribute: str) -> Any:
-        if attribute.startswith("__"):
-            raise AttributeError(attribute)
-        setattr(cls, attribute, _Placeholder(attribute, (), {}))
-        return cls.__dict__[attribute]
-
-
-class _StubModule(types.ModuleType):
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__"):
-            raise AttributeError(attribute)
-        setattr(self, attribute, _Placeholder(attribute, (), {}))
-        return self.__dict__[attribute]
-
-
-class _StubTorchvision(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Lets `timm` be imported without torchvision, of which its models use nothing."""
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> Any:
-        if fullname == "torchvision" or fullname.startswith("torchvision."):
-            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-        return None
-
-    def create_module(self, spec: Any) -> types.ModuleType:
-        return _StubModule(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        pass
-
-
-def _timm() -> Any:
-    """Import `timm`, with a stub where torchvision is missing."""
-    import transformers  # noqa: F401  (probes for torchvision itself; must not see the stub)
-
-    if importlib.machinery.PathFinder.find_spec("torchvision") is None:
-        sys.meta_path.append(_StubTorchvision())
-    import timm
-
-    return timm
-
-
-def _image_model(model: Any, side: int = 224) -> Source:
-    """Wrap an image classifier; batch normalisations get statistics of random images."""
-    import torch
-
-    class Classifier(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, pixel_values: Any) -> Any:
-            result = self.model(pixel_values)
-            return result if isinstance(result, torch.Tensor) else result.logits
-
-    images = torch.randn(2, 3, side, side)
-    norms = [child for child in model.modules() if isinstance(child, torch.nn.BatchNorm2d)]
-    if norms and not any(float(norm.running_mean.abs().max()) > 0 for norm in norms):
-        with torch.no_grad():
-            for norm in norms:
-                norm.momentum = None
-                norm.train()
-                norm.weight.uniform_(0.5, 1.5)
-                norm.bias.normal_(0.0, 0.1)
-            model(torch.randn(4, 3, side, side))
-    model.eval()
-    return Source(
-        Classifier().eval(),
-        {"pixel_values": images},
-        ["logits"],
-        {"pixel_values": {0: "batch"}, "logits": {0: "batch"}},
-    )
-
-
-def _text_feeds(vocabulary: int, length: int, padded: int) -> dict[str, Any]:
-    """Two token rows, the second one padded at its end by `padded` positions."""
-    import torch
-
-    tokens = torch.randint(10, vocabulary, (2, length))
-    mask = torch.ones(2, length, dtype=torch.int64)
-    if padded:
-        tokens[1, -padded:] = 0
-        mask[1, -padded:] = 0
-    return {"input_ids": tokens, "attention_mask": mask}
-
-
-_TEXT_AXES = {"input_ids": {0: "batch", 1: "sequence"}, "attention_mask": {0: "batch", 1: "sequence"}}
-
-
-def _causal_model(model: Any, vocabulary: int) -> Source:
-    """Wrap a causal language model without a key-value cache."""
-    import torch
-
-    model.eval()
-
-    class Decoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
-
-    return Source(
-        Decoder().eval(),
-        _text_feeds(vocabulary, 16, 0),
-        ["logits"],
-        {**_TEXT_AXES, "logits": {0: "batch", 1: "sequence"}},
-    )
-
-
-def mobilenetv2() -> Source:
-    """MobileNetV2 with TensorFlow's padding, computed in the graph."""
-    from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
-
-    return _image_model(MobileNetV2ForImageClassification(MobileNetV2Config(num_labels=1000)))
-
-
-def resnet50() -> Source:
-    """ResNet-50 whose residual branches are not zero at the start."""
-    return _image_model(_timm().create_model("resnet50", zero_init_last=False))
-
-
-def vit_tiny() -> Source:
-    """ViT-Ti/16."""
-    return _image_model(_timm().create_model("vit_tiny_patch16_224"))
-
-
-def mobilenetv3() -> Source:
-    """MobileNetV3-Large: hard swish, squeeze and excitation."""
-    return _image_model(_timm().create_model("mobilenetv3_large_100"))
-
-
-def swin_t() -> Source:
-    """Swin-T: shifted windows, relative position bias."""
-    from transformers import SwinConfig, SwinForImageClassification
-
-    return _image_model(SwinForImageClassification(SwinConfig(num_labels=1000)))
-
-
-def convnext_t() -> Source:
-    """ConvNeXt-T with layer scale of a size that matters."""
-    import torch
-    from transformers import ConvNextConfig, ConvNextForImageClassification
-
-    model = ConvNextForImageClassification(ConvNextConfig(num_labels=1000))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("layer_scale_parameter"):
-                parameter.uniform_(0.1, 0.5)
-    return _image_model(model)
-
-
-def efficientnet_lite0() -> Source:
-    """EfficientNet-lite0 with its trained weights and TensorFlow's "same" padding."""
-    import torch
-
-    model = _timm().create_model("tf_efficientnet_lite0")
-    weights = torch.load(zoo.path("efficientnet_lite0_weights"), map_location="cpu", weights_only=True)
-    own = model.state_dict()
-    # The package spells the names differently, but both list the layers in the same order.
-    renamed = dict(zip(own, weights.values(), strict=True))
-    model.load_state_dict(renamed)
-    return _image_model(model)
-
-
-def minilm(output: str = "sentence_embedding") -> Source:
-    """MiniLM-L6-v2 with its trained weights: mean pooling over the mask, then unit length."""
-    import torch
-    from safetensors.torch import load_file
-    from transformers import BertConfig, BertModel
-
-    bert = BertModel(
-        BertConfig(
-            hidden_size=384,
-            num_hidden_layers=6,
-            num_attention_heads=12,
-            intermediate_size=1536,
-            vocab_size=30522,
-        ),
-        add_pooling_layer=False,
-    )
-    weights = load_file(str(zoo.path("minilm_weights")))
-    missing, _ = bert.load_state_dict(weights, strict=False)
-    if missing:
-        raise RuntimeError(f"MiniLM weights lack {missing}")
-    bert.eval()
-
-    class Encoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bert = bert
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
-            return torch.nn.functional.normalize(pooled, dim=-1)
-
-    return Source(Encoder().eval(), _text_feeds(30522, 24, 7), [output], {**_TEXT_AXES, output: {0: "batch"}})
-
-
-def minilm_invalid() -> Source:
-    """MiniLM whose output name collides with a value inside the dynamo graph: not valid ONNX."""
-    return minilm(output="embedding")
-
-
-def bert_base() -> Source:
-    """BERT-base with pooler."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    bert = BertModel(BertConfig()).eval()
-
-    class Encoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bert = bert
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            result = self.bert(input_ids=input_ids, attention_mask=attention_mask)
-            return result.last_hidden_state, result.pooler_output
-
-    outputs = {"last_hidden_state": {0: "batch", 1: "sequence"}, "pooled": {0: "batch"}}
-    return Source(Encoder().eval(), _text_feeds(30522, 32, 5), list(outputs), {**_TEXT_AXES, **outputs})
-
-
-def llama_6l() -> Source:
-    """Llama, six layers of width 512, about 98 MiB."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        hidden_size=512,
-        intermediate_size=1376,
-        num_hidden_layers=6,
-        num_attention_heads=8,
-        num_key_value_heads=8,
-        vocab_size=6400,
-        max_position_embeddings=1024,
-    )
-    return _causal_model(LlamaForCausalLM(config), 6400)
-
-
-def qwen2_4l() -> Source:
-    """Qwen2-like: four layers, grouped queries, biased projections."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    config = Qwen2Config(
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=4,
-        num_attention_heads=8,
-        num_key_value_heads=2,
-        vocab_size=4000,
-        max_position_embeddings=1024,
-    )
-    model = Qwen2ForCausalLM(config)
-    for name, parameter in model.named_parameters():
-        if name.endswith("proj.bias"):
-            parameter.data.normal_(0.0, 0.1)
-    return _causal_model(model, 4000)
-
-
-def gpt_large() -> Source:
-    """GPT-2 architecture of about 0.9 GB."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(n_embd=1024, n_layer=16, n_head=16, vocab_size=16000, n_positions=1024)
-    return _causal_model(GPT2LMHeadModel(config), 16000)
-
-
-def smollm2() -> Source:
-    """SmolLM2-135M-Instruct with its weights, dequantised from Q4_1."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    weights = zoo.path("smollm2_weights")
-    model = AutoModelForCausalLM.from_pretrained(
-        str(weights.parent), gguf_file=weights.name, dtype=torch.float32
-    )
-    return _causal_model(model, 49152)
-
-
-def smollm2_4l() -> Source:
-    """The first four layers of SmolLM2."""
-    source = smollm2()
-    decoder = source.module.model
-    del decoder.model.layers[4:]
-    decoder.config.num_hidden_layers = 4
-    return source
-
-
-# Name of an export -> (source, "ts" or "dyn", opset, how it is stored). Quick ones first.
-Recipe = tuple[Callable[[], Source], str, int, str]
+    source: Callable[[], export_sources.Source]
+    form: str
+    opset: int
+    storage: str
 
 
 def _recipes() -> dict[str, Recipe]:
+    """Recipes by name, the quick ones first."""
     recipes: dict[str, Recipe] = {}
     for builder in (
-        minilm,
-        vit_tiny,
-        llama_6l,
-        qwen2_4l,
-        mobilenetv2,
-        bert_base,
-        swin_t,
-        efficientnet_lite0,
-        convnext_t,
-        resnet50,
-        mobilenetv3,
-        smollm2_4l,
+        export_sources.minilm,
+        export_sources.vit_tiny,
+        export_sources.llama_6l,
+        export_sources.qwen2_4l,
+        export_sources.mobilenetv2,
+        export_sources.bert_base,
+        export_sources.swin_t,
+        export_sources.efficientnet_lite0,
+        export_sources.convnext_t,
+        export_sources.resnet50,
+        export_sources.mobilenetv3,
+        export_sources.smollm2_4l,
     ):
-        recipes[f"{builder.__name__}_ts"] = (builder, "ts", 17, "inline")
-        recipes[f"{builder.__name__}_dyn"] = (builder, "dyn", 18, "inline")
-    recipes["minilm_invalid_dyn"] = (minilm_invalid, "dyn", 18, "unchecked")
-    recipes["llama_6l_dyn23"] = (llama_6l, "dyn", 23, "inline")
-    recipes["gpt_large_ts"] = (gpt_large, "ts", 17, "inline")
-    recipes["gpt_large_external_ts"] = (gpt_large, "ts", 17, "external")
-    recipes["smollm2_ts"] = (smollm2, "ts", 17, "inline")
-    recipes["smollm2_dyn"] = (smollm2, "dyn", 18, "inline")
+        recipes[f"{builder.__name__}_ts"] = Recipe(builder, "ts", 17, "inline")
+        recipes[f"{builder.__name__}_dyn"] = Recipe(builder, "dyn", 18, "inline")
+    recipes["minilm_invalid_dyn"] = Recipe(export_sources.minilm_invalid, "dyn", 18, "unchecked")
+    recipes["llama_6l_dyn23"] = Recipe(export_sources.llama_6l, "dyn", 23, "inline")
+    recipes["gpt_large_ts"] = Recipe(export_sources.gpt_large, "ts", 17, "inline")
+    recipes["gpt_large_external_ts"] = Recipe(export_sources.gpt_large, "ts", 17, "external")
+    recipes["smollm2_ts"] = Recipe(export_sources.smollm2, "ts", 17, "inline")
+    recipes["smollm2_dyn"] = Recipe(export_sources.smollm2, "dyn", 18, "inline")
     return recipes
 
 
@@ -411,9 +108,7 @@ def export(name: str) -> str:
             "opset_version": opset,
         }
         if form == "ts":
-            torch.onnx.export(
-                source.module, arguments, str(temporary), dynamo=False, dynamic_axes=source.axes, **common
-            )
+            torch.onnx.export(source.module, arguments, str(temporary), dynamo=False, dynamic_axes=source.axes, **common)
         else:
             shapes = {feed: source.axes.get(feed, {}) for feed in source.feeds}
             torch.onnx.export(
@@ -462,12 +157,8 @@ def index_line(file: Path, difference: str) -> str:
     """One line of the index: path, opset, nodes, nodes with subgraphs, MiB, difference."""
     found = zoo.stats(file)
     size = sum(part.stat().st_size for part in (file, file.with_suffix(".onnx.data")) if part.exists())
-    opsets = ",".join(
-        f"{domain or 'ai.onnx'}:{version}" for domain, version in sorted(found["opsets"].items())
-    )
-    return "\t".join(
-        [str(file), opsets, str(found["nodes"]), str(found["all_nodes"]), f"{size / 2**20:.1f}", difference]
-    )
+    opsets = ",".join(f"{domain or 'ai.onnx'}:{version}" for domain, version in sorted(found["opsets"].items()))
+    return "\t".join([str(file), opsets, str(found["nodes"]), str(found["all_nodes"]), f"{size / 2**20:.1f}", difference])
 
 
 def write_index(line: str) -> None:
@@ -502,9 +193,7 @@ def main() -> int:
         if path(name).exists() and not options.force:
             continue
         started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, __file__, "--in-process", name], capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, __file__, "--in-process", name], capture_output=True, text=True)
         failed += done.returncode != 0
         last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
         print(

@@ -39,11 +39,11 @@ RELATIVE_TOLERANCE = 1e-3
 
 
 def models() -> dict[str, tuple[Path, Path]]:
-    """Every model to measure: name to model file and feeds. Exports count when they have been made."""
+    """Every model to measure: name to model file and feeds. Of the exports, those made and not external."""
     found = {name: (zoo.path(name), zoo.inputs_path(name)) for name in zoo.names()}
     for name, recipe in exports.RECIPES.items():
         file = exports.path(name)
-        if file.exists() and recipe[3] != "unchecked":
+        if file.exists() and recipe.storage == "inline":
             found[name] = (file, file.with_suffix(".npz"))
     return found
 
@@ -250,9 +250,7 @@ def nodes_table(found: dict[str, Any]) -> str:
         best, original = row["best"]["operators"], row["original"]["operators"]
         cells = [_cell(row["tools"][tool], best, str(row["tools"][tool].get("operators"))) for tool in TOOLS]
         lines.append(f"| {name} | {original} | {' | '.join(cells)} | {best / original:.2f} |")
-    mean = _geometric_mean(
-        [row["best"]["operators"] / row["original"]["operators"] for row in found.values()]
-    )
+    mean = _geometric_mean([row["best"]["operators"] / row["original"]["operators"] for row in found.values()])
     lines.append(f"| geometric mean, {len(found)} models | | {' | '.join(_means(found))} | {mean:.3f} |")
     return "\n".join(lines) + "\n"
 
@@ -289,9 +287,7 @@ def timings_table(found: dict[str, Any]) -> str:
         for tool in TOOLS:
             result = row["tools"][tool]
             fields = ("cpu_s", "process_cpu_s", "peak_mib")
-            cells.append(
-                " · ".join(f"{result[field]:.4g}" for field in fields) if "cpu_s" in result else "fails"
-            )
+            cells.append(" · ".join(f"{result[field]:.4g}" for field in fields) if "cpu_s" in result else "fails")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
