@@ -404,6 +404,8 @@ def _extreme(function: str, pick: Callable[..., Any], dims: Sequence[Dim]) -> Di
         limits = [s.bounds({}) for s in survivors if isinstance(s, Expr)]
         implied = any(low >= bound for low, _ in limits) if function == "max" else any(high <= bound for _, high in limits)
         if not implied:
+            beaten = [high <= bound if function == "max" else low >= bound for low, high in limits]
+            survivors = [s for s, loses in zip(survivors, beaten, strict=True) if not loses]
             survivors.append(bound)
     if len(survivors) == 1:
         return survivors[0]
@@ -441,6 +443,10 @@ def broadcast(left: Dim, right: Dim) -> Dim | None:
         return None if isinstance(right, int) else left
     if isinstance(right, int):
         return right
+    if right in (_arguments_of(left, "min") or ()):
+        return right  # min(a, b) broadcast with a: a clamp that matters would not broadcast at all
+    if left in (_arguments_of(right, "min") or ()):
+        return left
     operands: dict[Dim, None] = {}
     for dim in (left, right):
         operands.update(dict.fromkeys(_arguments_of(dim, "broadcast") or (dim,)))
