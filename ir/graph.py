@@ -9,7 +9,7 @@ from .data import ArrayData, TensorData
 from .diagnostics import E_GRAPH, Diagnostic
 from .dtypes import DType
 from .op import Op, infer_types
-from .types import CONTENT_LIMIT, TensorType, Type, name_unknown_dims
+from .types import CONTENT_LIMIT, NUMBERS_LIMIT, TensorType, Type, name_unknown_dims
 
 
 class Value:
@@ -96,12 +96,14 @@ class Value:
 
 
 def constant_type(data: TensorData) -> TensorType:
-    """The type of a constant; integers and bools up to `CONTENT_LIMIT` elements carry their content."""
+    """The type of a constant; integers and bools up to `CONTENT_LIMIT` elements carry their content, a few floats their numbers."""
     count = 1
     for dim in data.shape:
         count *= dim
     if count <= CONTENT_LIMIT and (data.dtype.is_integer or data.dtype is DType.BOOL):
         return TensorType(data.dtype, data.shape, tuple(int(x) for x in data.numpy().reshape(-1).tolist()))
+    if count <= NUMBERS_LIMIT and data.dtype.is_float:
+        return TensorType(data.dtype, data.shape, None, tuple(float(x) for x in data.numpy().reshape(-1).tolist()))
     return TensorType(data.dtype, data.shape)
 
 

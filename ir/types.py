@@ -11,6 +11,7 @@ from .dtypes import DType
 
 Shape = tuple[Dim, ...]
 CONTENT_LIMIT = 1024  # elements of integer tensors whose contents inference follows
+NUMBERS_LIMIT = 16  # elements of floating-point constants that inference may read
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,13 @@ class TensorType:
             for a dimension they cannot know; the graph replaces it by a fresh symbol before it is stored in a value.
         content: the elements in row-major order when inference knows them (small integer or bool tensors that compute shapes), each
             an integer, an expression, or None where it is unknown. It refines the type and takes no part in equality.
+        numbers: the elements of a small floating-point constant (the scales of a Resize); results of operators do not carry them.
     """
 
     dtype: DType
     shape: tuple[Dim, ...] | None
     content: tuple[Dim | None, ...] | None = field(default=None, compare=False)
+    numbers: tuple[float, ...] | None = field(default=None, compare=False)
 
     @property
     def rank(self) -> int | None:
@@ -113,7 +116,7 @@ def map_dims(type_: Any, function: Any) -> Any:
     if isinstance(type_, TensorType):
         shape = None if type_.shape is None else tuple(function(d) for d in type_.shape)
         content = None if type_.content is None else tuple(None if c is None else function(c) for c in type_.content)
-        return TensorType(type_.dtype, shape, content)
+        return TensorType(type_.dtype, shape, content, type_.numbers)
     if isinstance(type_, SequenceType | OptionalType):
         return replace(type_, element=map_dims(type_.element, function))
     return type_
