@@ -14,7 +14,7 @@ _EXPORTS = {
     "compile": "api",
     "load_bundle": "api",
     "verify": "api",
-    "from_torch": "api",
+    "from_torch": "torch_import",
     "register_op": "api",
 }
 

@@ -1,8 +1,7 @@
-"""The one module that imports sympy: conversion of dimensions, compiled sweeps."""
+"""The one module that imports sympy: conversion of dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,9 +20,7 @@ def to_sympy(dim: Dim) -> Any:
     """A dimension as a sympy expression."""
     if not isinstance(dim, Expr):
         return sympy.Integer(dim)
-    return sympy.Add(
-        *(sympy.Mul(coefficient, *(_atom(atom) ** power for atom, power in monomial)) for monomial, coefficient in dim.terms)
-    )
+    return sympy.Add(*(sympy.Mul(coefficient, *(_atom(atom) ** power for atom, power in monomial)) for monomial, coefficient in dim.terms))
 
 
 def _atom(atom: Atom) -> Any:
@@ -35,8 +32,3 @@ def _atom(atom: Atom) -> Any:
     if atom.name == "mod":
         return sympy.Mod(*arguments)
     return (sympy.Min if atom.name == "min" else sympy.Max)(*arguments)
-
-
-def lambdify(dims: Sequence[Dim], symbols: Sequence[str]) -> Callable[..., Any]:
-    """A function of the named symbols (numbers or numpy arrays) that returns the values of the dimensions as a list."""
-    return sympy.lambdify([sympy_symbol(s) for s in symbols], [to_sympy(d) for d in dims], modules="numpy")
