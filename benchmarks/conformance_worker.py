@@ -310,12 +310,30 @@ def run_openvino(model: bytes, feeds: Feeds) -> list[Any]:
                 raise TypeError(f"input '{name}' is a sequence or an optional")
         compiled = core.compile_model(core.read_model(model), "CPU", settings)
     request = compiled.create_infer_request()
-    ports = {name: port for port in compiled.inputs for name in port.get_names()}
-    for name, value in feeds.items():
-        if name in ports:  # an input that the importer folded away needs no value
-            request.set_tensor(ports[name], _to_openvino(value))
+    for port, name in _openvino_ports(compiled.inputs, feeds):
+        request.set_tensor(port, _to_openvino(feeds[name]))
     request.infer()
     return [_from_openvino(request.get_tensor(port)) for port in compiled.outputs]
+
+
+def _openvino_ports(ports: list[Any], feeds: Feeds) -> Iterator[tuple[Any, str]]:
+    """Pair input ports with feed names: by name, else the first feed left that fits.
+
+    The importer drops inputs that nothing uses, and renames an input that goes straight to an output.
+    """
+    import openvino
+
+    named = {id(port): name for port in ports for name in feeds if name in port.get_names()}
+    left = [name for name in feeds if name not in named.values()]
+    for port in ports:
+        name = named.get(id(port))
+        if name is None:
+            shapes = {name: openvino.PartialShape(list(feeds[name].shape)) for name in left}
+            name = next((name for name in left if port.get_partial_shape().compatible(shapes[name])), None)
+            if name is None:
+                raise LookupError(f"no input fits the port {sorted(port.get_names())}")
+            left.remove(name)
+        yield port, name
 
 
 def _openvino_types() -> dict[str, Any]:
