@@ -36,6 +36,8 @@ TOOLS = ("onnxsim", "onnxslim", "onnxoptimizer", "onnxscript")
 TIME_LIMIT_S = 1200
 # Largest difference allowed, relative to the largest magnitude of the original's output.
 RELATIVE_TOLERANCE = 1e-3
+# A result this many bytes larger than its source has been inflated by folding.
+GROWTH_LIMIT = 2**20
 
 
 def models() -> dict[str, tuple[Path, Path]]:
@@ -201,8 +203,9 @@ def survey(wanted: list[str], *, timed: bool, repeat: int) -> dict[str, Any]:
     """Measure every tool on each wanted model.
 
     Returns:
-        Model name to `original` (counts), `tools` (measurements) and `best`: the fewest operators among
-        the tools whose result still computes the same, with the tool's name; the original if none does.
+        Model name to `original` (counts), `tools` (measurements), `best`: the fewest operators among the
+        tools whose result still computes the same, with the tool's name, the original if none does; and
+        `best_compact`: the same among the results that folding has not inflated.
     """
     import onnx
 
@@ -216,20 +219,38 @@ def survey(wanted: list[str], *, timed: bool, repeat: int) -> dict[str, Any]:
             tools[tool] = measure(tool, name, source, feeds, timed=timed, repeat=repeat)
             outcome = tools[tool].get("operators", tools[tool].get("error"))
             print(f"{name} {tool} {original['operators']} -> {outcome}", file=sys.stderr, flush=True)
-        best: dict[str, Any] = {"tool": "original", **original}
-        for tool, result in tools.items():
-            if result.get("matches") and result["operators"] < best["operators"]:
-                best = {"tool": tool, "nodes": result["nodes"], "operators": result["operators"]}
-        found[name] = {"original": original, "best": best, "tools": tools}
+        compact = {tool: result for tool, result in tools.items() if _growth(result) <= GROWTH_LIMIT}
+        found[name] = {
+            "original": original,
+            "best": _best(original, tools),
+            "best_compact": _best(original, compact),
+            "tools": tools,
+        }
     return found
+
+
+def _growth(result: dict[str, Any]) -> int:
+    """Bytes that a result is larger than its source; 0 when there is no result."""
+    return result.get("bytes_after", 0) - result.get("bytes_before", 0)
+
+
+def _best(original: dict[str, int], tools: dict[str, Any]) -> dict[str, Any]:
+    best: dict[str, Any] = {"tool": "original", **original}
+    for tool, result in tools.items():
+        if result.get("matches") and result["operators"] < best["operators"]:
+            best = {"tool": tool, "nodes": result["nodes"], "operators": result["operators"]}
+    return best
 
 
 def _cell(result: dict[str, Any], best: int, text: str) -> str:
     if "operators" not in result:
         return "fails"
     if not result.get("matches"):
-        return f"{text}, wrong" if "error" not in result else f"{text}, does not run"
-    return f"**{text}**" if result["operators"] == best else text
+        text += ", does not run" if result.get("difference") is None else ", wrong"
+    elif result["operators"] == best:
+        text = f"**{text}**"
+    growth = _growth(result)
+    return f"{text} (+{growth / 2**20:.0f} MiB)" if growth > GROWTH_LIMIT else text
 
 
 def nodes_table(found: dict[str, Any]) -> str:
@@ -239,7 +260,8 @@ def nodes_table(found: dict[str, Any]) -> str:
         "",
         "`python benchmarks/peers.py`; subgraphs included, Constant nodes left out. Bold: fewest among the",
         "results that still compute the same on the sample feeds; the last column compares that with the",
-        "original. A tool's mean counts a failure or a wrong result as nothing saved.",
+        "original. In brackets: by how much the result is larger than the file. A tool's mean counts a failure or a",
+        "wrong result as nothing saved.",
         "",
         "Versions: " + ", ".join(f"{tool} {importlib.metadata.version(tool)}" for tool in TOOLS) + ".",
         "",
@@ -294,7 +316,8 @@ def timings_table(found: dict[str, Any]) -> str:
 
 def write_results(found: dict[str, Any], *, timed: bool) -> None:
     """Write the tables, and the best counts as JSON, to `benchmarks/results`."""
-    best = {name: {"original": row["original"], "best": row["best"]} for name, row in sorted(found.items())}
+    kept = ("original", "best", "best_compact")
+    best = {name: {field: row[field] for field in kept} for name, row in sorted(found.items())}
     zoo.write_atomically(RESULTS / "peers_nodes.json", (json.dumps(best, indent=1) + "\n").encode())
     zoo.write_atomically(RESULTS / "peers_nodes.md", nodes_table(found).encode())
     if timed:
