@@ -1,0 +1,1 @@
+"""The driver: what stands behind the commands of `edgec`."""
