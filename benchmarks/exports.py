@@ -203,8 +203,12 @@ def main() -> int:
             *(line[:200] for line in last),
             flush=True,
         )
+        log = path(name).with_suffix(".log")
         if done.returncode:
-            (folder() / f"{name}.log").write_text(done.stdout + done.stderr)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(done.stdout + done.stderr)
+        else:
+            log.unlink(missing_ok=True)
     return int(failed > 0)
 
 
