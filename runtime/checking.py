@@ -1,0 +1,233 @@
+"""Checking that passes keep the meaning of a model: outputs after every pass, and the single rewrite to
+blame.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..ir.diagnostics import Diagnostic, Exit, code
+from ..ir.graph import Graph, Node
+from ..ir.model import Model
+from ..lowering.ort.engine import Engine
+from ..lowering.signature import Signature
+from ..passes.base import Pass
+from ..passes.context import Context
+from ..passes.manager import PassManager, PassReport
+from ..passes.observers import BisectLimit, CheckEachPass, Observer
+from .compare import Difference, difference
+from .judge import CONDITIONING_LIMIT, Judge
+from .synthesize import synthesize_feeds
+
+E_MEANING = code(
+    "E0621",
+    "a pass changed what the model computes",
+    "`--check-each-pass` ran the model before and after every pass on the same inputs and found other "
+    "outputs beyond rounding. The "
+    "named rewrite is the first that, applied together with those before it, changes them. Please report "
+    "it with the model.",
+    Exit.GATE_FAILED,
+)
+
+
+class OutputCheck:
+    """Evaluates a model's outputs without runtime optimisations and compares them with the source model's.
+
+    Attributes:
+        feeds: the inputs used.
+    """
+
+    def __init__(self, source: Model, feeds: Sequence[Mapping[str, Any]] | None = None, *, scale: float = 1.0, seed: int = 0) -> None:
+        """Evaluate the source model.
+
+        Args:
+            source: the model whose meaning is to be kept; it is only read.
+            feeds: sample inputs; made up from ``seed`` when there are none.
+            scale: factor on every tolerance.
+
+        Raises:
+            Diagnostic: the feeds do not fit, or the source model does not run.
+        """
+        self._model = source
+        self._names = list(source.graph.output_names)
+        self._judge = Judge(frozenset(), scale)
+        if feeds is None:
+            feeds = synthesize_feeds(source, seed, accepts=lambda made: _runs(source, made))
+        signature = Signature.of(source)
+        self.feeds = [signature.check(feed, f"sample {i}") for i, feed in enumerate(feeds)]
+        self._expected = _evaluate(source, self.feeds)
+        again = _evaluate(source, self.feeds)
+        optimised = _evaluate(source, self.feeds, level="all")
+        self._random: set[str] = set()
+        self._spread: dict[str, float] = {}
+        for first, second, third in zip(self._expected, again, optimised, strict=True):
+            for name in self._names:
+                if difference(first[name], second[name]).relative > 0:
+                    self._random.add(name)
+                own = difference(first[name], third[name]).relative
+                if own < CONDITIONING_LIMIT:
+                    self._spread[name] = max(self._spread.get(name, 0.0), 4 * own)
+
+    def problem(self, graph: Graph) -> str | None:
+        """What is wrong with the outputs of a rewritten graph, None when they are equal up to rounding."""
+        try:
+            found = _evaluate(replace(self._model, graph=graph), self.feeds)
+        except Diagnostic as error:
+            return f"the model no longer runs: {error.message}"
+        for index, (expected, actual) in enumerate(zip(self._expected, found, strict=True)):
+            for name, result in zip(self._names, actual.values(), strict=True):
+                change = difference(expected[name], result)
+                allowed = self._tolerance(name, change, expected[name])
+                if name in self._random and change.kind != "shape":
+                    continue
+                if change.relative > allowed:
+                    what = "relative error" if change.kind == "float" else "share of unequal elements"
+                    if change.kind == "shape":
+                        return f"output '{name}' of sample {index} has another shape"
+                    return f"output '{name}' of sample {index}: {what} {change.relative:.3g}, at most {allowed:.3g} is rounding"
+        return None
+
+    def _tolerance(self, name: str, change: Difference, value: Any) -> float:
+        from ..ir.dtypes import DType
+
+        dtype = DType.from_numpy(value.dtype) if hasattr(value, "dtype") else None
+        return max(self._judge.unknown(dtype, None, change), self._spread.get(name, 0.0))
+
+    def __call__(self, graph: Graph, step: Pass) -> None:
+        """Raise `Diagnostic` E0621 when the graph's outputs differ; for the observer `CheckEachPass`."""
+        reason = self.problem(graph)
+        if reason is not None:
+            raise Diagnostic(E_MEANING, f"pass '{step.name}' changed the model: {reason}")
+
+
+class _Snapshot(Observer):
+    """Keeps a copy of the model as it was before the current pass."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.copy = model.copy()
+
+    def before(self, step: Pass, graph: Graph, context: Context) -> None:
+        self.copy = self.model.copy()
+
+
+def run_checked(
+    model: Model,
+    passes: Any,
+    *,
+    feeds: Sequence[Mapping[str, Any]] | None = None,
+    context: Context | None = None,
+    observers: Iterable[Observer] = (),
+    scale: float = 1.0,
+    seed: int = 0,
+) -> list[PassReport]:
+    """Run a pipeline in place and check the outputs after every pass; a failure is traced to one rewrite.
+
+    Args:
+        model: the model to rewrite.
+        passes: pipeline text or passes, as `PassManager` takes them.
+        feeds: sample inputs; made up when there are none.
+        context: options of the passes.
+        observers: further observers.
+
+    Raises:
+        Diagnostic: E0621 naming the pass, the rewrite and the node; otherwise what the pass manager raises.
+    """
+    context = context if context is not None else Context()
+    check = OutputCheck(model.copy(), feeds, scale=scale, seed=seed)
+    snapshot = _Snapshot(model)
+    guilty: list[Pass] = []
+
+    def judge(graph: Graph, step: Pass) -> None:
+        guilty[:] = [step]
+        check(graph, step)
+
+    manager = PassManager(passes, (*observers, snapshot, CheckEachPass(judge)))
+    try:
+        return manager.run(model, context)
+    except Diagnostic as error:
+        if error.code == E_MEANING:
+            _blame(error, guilty[0], snapshot.copy, context, check)
+        raise
+
+
+def _blame(error: Diagnostic, step: Pass, before: Model, context: Context, check: OutputCheck) -> None:
+    """Find the first rewrite of a pass after which the outputs differ, and say so in the diagnostic."""
+
+    def attempt(limit: int | None) -> tuple[Model, Context]:
+        trial = before.copy()
+        options = replace(context, rewrites=0, rewrite_limit=limit, last_rewrite="", notes=[], declines=None, _analyses={})
+        observers = () if limit is None else (BisectLimit(limit),)
+        PassManager([step], observers).run(trial, options)
+        return trial, options
+
+    _, whole = attempt(None)
+    found = first_bad(whole.rewrites, lambda n: check.problem(attempt(n)[0].graph) is not None)
+    if found is None:
+        error.notes.append(f"the pass as a whole is to blame: none of its {whole.rewrites} counted rewrites alone decides")
+        return
+    (good, _), (bad, options) = attempt(found - 1), attempt(found)
+    nodes = _new_nodes(good.graph, bad.graph)
+    error.message += f"; the culprit is rewrite {found} of {whole.rewrites}, '{options.last_rewrite}'"
+    if nodes:
+        error.where = nodes[0].where
+        sources = list(dict.fromkeys(s for node in nodes for s in node.sources))
+        if sources:
+            error.notes.append("made from the source nodes " + ", ".join(f"'{s}'" for s in sources[:12]))
+    error.notes.append(f"reproduce with: --passes '{step}' --bisect-limit {found} (right with {found - 1})")
+
+
+def first_bad(count: int, bad: Callable[[int], bool]) -> int | None:
+    """The least n in 1..count with ``bad(n)``, by bisection; None when 0 is bad already or nothing is.
+
+    >>> first_bad(100, lambda n: n >= 37)
+    37
+    """
+    if count == 0 or bad(0) or not bad(count):
+        return None
+    low, high = 0, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if bad(middle) else (middle, high)
+    return high
+
+
+def _new_nodes(before: Graph, after: Graph) -> list[Node]:
+    """Nodes of the second graph that the first does not have, else those that lost or changed operands."""
+    known: dict[str, int] = {}
+    for node in before.walk():
+        known[_identity(node)] = known.get(_identity(node), 0) + 1
+    found = []
+    for node in after.walk():
+        key = _identity(node)
+        if known.get(key, 0) > 0:
+            known[key] -= 1
+        else:
+            found.append(node)
+    return found
+
+
+def _identity(node: Node) -> str:
+    operands = ",".join("" if v is None else f"{v.name}:{v.type}" for v in node.inputs)
+    return f"{node.op!r}({operands})->{','.join(v.name for v in node.outputs)}"
+
+
+def _runs(model: Model, feeds: Mapping[str, Any]) -> bool:
+    try:
+        _evaluate(model, [Signature.of(model).check(feeds)])
+    except Diagnostic:
+        return False
+    return True
+
+
+def _evaluate(model: Model, feeds: Sequence[Mapping[str, Any]], level: str = "disable") -> list[dict[str, Any]]:
+    """The outputs for several feeds, through the writer and the runtime."""
+    with tempfile.TemporaryDirectory(prefix="edgec-check-") as folder:
+        path = Path(folder) / "model.onnx"
+        model.save(path, external_data=True)
+        engine = Engine(path, level=level, libraries=model.custom_op_libraries)
+        return [engine.run(feed) for feed in feeds]
