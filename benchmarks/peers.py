@@ -36,6 +36,7 @@ TOOLS = ("onnxsim", "onnxslim", "onnxoptimizer", "onnxscript")
 TIME_LIMIT_S = 1200
 # Largest difference allowed, relative to the largest magnitude of the original's output.
 RELATIVE_TOLERANCE = 1e-3
+FAILED = "exit code"
 # A result this many bytes larger than its source has been inflated by folding.
 GROWTH_LIMIT = 2**20
 
@@ -164,7 +165,7 @@ def _worker(*arguments: str) -> dict[str, Any]:
         return {"error": f"took more than {TIME_LIMIT_S} s"}
     if done.returncode != 0:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        return {"error": f"exit code {done.returncode}: {lines[-1].strip()[:300] if lines else ''}"}
+        return {"error": f"{FAILED} {done.returncode}: {lines[-1].strip()[:300] if lines else ''}"}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -246,7 +247,7 @@ def _cell(result: dict[str, Any], best: int, text: str) -> str:
     if "operators" not in result:
         return "fails"
     if not result.get("matches"):
-        text += ", does not run" if result.get("difference") is None else ", wrong"
+        text += ", does not run" if result.get("error", "").startswith(FAILED) else ", wrong"
     elif result["operators"] == best:
         text = f"**{text}**"
     growth = _growth(result)
