@@ -139,10 +139,16 @@ def name_unknown_dims(type_: Type, stem: str) -> Type:
     return type_
 
 
+def _is_loose(dim: Dim | None) -> bool:
+    """Whether a dimension is only known as the outcome of broadcasting different symbols."""
+    return isinstance(dim, Expr) and any(a.name == "broadcast" and a.arguments is not None for m, _ in dim.terms for a, _ in m)
+
+
 def refine(inferred: Type, declared: Type) -> Type | None:
     """The more precise of two descriptions of one value, dimension by dimension, or None when they contradict each other.
 
-    An inferred integer or compound expression wins over a declared symbol; a declared integer wins over an inferred symbol.
+    An inferred integer or compound expression wins over a declared symbol; a declared integer wins over an inferred symbol, and a
+    declared symbol over an inferred ``broadcast`` of several.
     """
     if isinstance(inferred, UnknownType):
         return declared
@@ -161,7 +167,8 @@ def refine(inferred: Type, declared: Type) -> Type | None:
         for ours, theirs in zip(inferred.shape, declared.shape, strict=True):
             if isinstance(ours, int) and isinstance(theirs, int) and ours != theirs:
                 return None
-            merged.append(theirs if (isinstance(theirs, int) or ours is None) else ours)
+            declared_wins = ours is None or isinstance(theirs, int) or _is_loose(ours) and not _is_loose(theirs)
+            merged.append(theirs if declared_wins else ours)
         return TensorType(inferred.dtype, tuple(merged), inferred.content)
     if type(inferred) is type(declared) and isinstance(inferred, SequenceType | OptionalType):
         element = refine(inferred.element, declared.element)  # type: ignore[union-attr]
