@@ -128,13 +128,16 @@ def bind(type_: Type, bindings: Mapping[str, Dim]) -> Type:
 
 
 def name_unknown_dims(type_: Type, stem: str) -> Type:
-    """Give every dimension that inference left as None a symbol named after the value: ``stem.0``, ``stem.1`` …"""
+    """Give every dimension that inference left as None a symbol named after the value: ``stem.0``, ``stem.1`` …
+
+    Unknown dimensions of a sequence's elements stay None: they may differ from element to element.
+    """
     if isinstance(type_, TensorType):
         if type_.shape is None or None not in type_.shape:
             return type_
         named = tuple(symbol(f"{stem}.{i}") if d is None else d for i, d in enumerate(type_.shape))
         return TensorType(type_.dtype, named, type_.content)
-    if isinstance(type_, SequenceType | OptionalType):
+    if isinstance(type_, OptionalType):
         return replace(type_, element=name_unknown_dims(type_.element, stem))
     return type_
 
