@@ -10,13 +10,15 @@ Results go to a JSON-lines file keyed by route and versions, so that an interrup
 
 Outcomes: ``pass`` (equal shapes and dtypes, values within the case's own tolerances), ``refused`` (the route
 declined the model before running it), ``wrong``, ``crash`` (the process died or timed out), ``error``.
-Exit status: 0 when nothing is wrong or crashed and no case that passes in the baseline is lost, otherwise 1.
+Exit status: 0 when nothing is wrong or crashed and no case that passes in the baseline is lost, 2 when
+the route is not installed, otherwise 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import pickle
@@ -343,6 +345,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = parse_arguments(argv)
+    if arguments.route.startswith("edgec") and importlib.util.find_spec("edgec") is None:
+        sys.stderr.write(f"route {arguments.route} needs edgec installed: pip install -e {HERE.parent}\n")
+        return 2
     cases = {n: p for n, p in prepare_cases(arguments.cache).items() if re.search(arguments.filter, n)}
     path = results_path(arguments.cache, arguments.route, arguments.plugin)
     stored = load_results(path) if arguments.resume else {}
