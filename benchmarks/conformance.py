@@ -37,6 +37,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 STATUSES = ("pass", "refused", "wrong", "crash", "error")
+ROUTES = ("ort", "openvino", "edgec-portable", "edgec-ort", "edgec-openvino")
 ROUTE_PACKAGES = {"ort": "onnxruntime", "portable": "onnxruntime", "openvino": "openvino"}
 HARNESS_VERSION = 4  # raise it when a route of this harness judges differently
 CASES_VERSION = 2  # raise it when the stored cases change
@@ -339,7 +340,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--json", metavar="FILE", help="write summary and failing cases here ('-': standard output)")
     default_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgec-conformance"
     add("--cache", type=Path, default=default_cache, help="folder for cases and results")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if not arguments.plugin and arguments.route.removesuffix("-bound") not in ROUTES:
+        parser.error(f"unknown route '{arguments.route}'; routes: {', '.join(ROUTES)}, each also with -bound")
+    return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
