@@ -103,9 +103,7 @@ class Signature:
     @staticmethod
     def from_json(facts: Mapping[str, Any]) -> Signature:
         """The inverse of `to_json`; KeyError or TypeError when the data is malformed."""
-        return Signature(
-            tuple(TensorSpec.from_json(f) for f in facts["inputs"]), tuple(TensorSpec.from_json(f) for f in facts["outputs"])
-        )
+        return Signature(tuple(TensorSpec.from_json(f) for f in facts["inputs"]), tuple(TensorSpec.from_json(f) for f in facts["outputs"]))
 
     def check(self, feeds: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         """The feeds in the order of the inputs, each of the right element type and shape.
@@ -126,9 +124,7 @@ class Signature:
                 raise Diagnostic(E_FEED_NAME, f"the model has no input '{name}'", where, hint, [_listing(self.inputs)])
         for spec in self.inputs:
             if spec.name not in feeds and spec.kind != "optional":
-                raise Diagnostic(
-                    E_FEED_NAME, f"input '{spec.name}' is missing", where, f"it takes {spec}", [_listing(self.inputs)]
-                )
+                raise Diagnostic(E_FEED_NAME, f"input '{spec.name}' is missing", where, f"it takes {spec}", [_listing(self.inputs)])
         return {spec.name: conform(spec, feeds.get(spec.name), where) for spec in self.inputs}
 
 
@@ -189,11 +185,7 @@ def _array(value: Any, dtype: DType | None, place: str) -> np.ndarray[Any, Any]:
 def _check_shape(spec: TensorSpec, array: np.ndarray[Any, Any], place: str) -> None:
     assert spec.shape is not None
     if len(array.shape) != len(spec.shape):
-        raise Diagnostic(
-            E_FEED_SHAPE, f"the array has rank {array.ndim} (shape {list(array.shape)}), the model takes {spec}", place
-        )
+        raise Diagnostic(E_FEED_SHAPE, f"the array has rank {array.ndim} (shape {list(array.shape)}), the model takes {spec}", place)
     for axis, (size, dim) in enumerate(zip(array.shape, spec.shape, strict=True)):
         if isinstance(dim, int) and size != dim:
-            raise Diagnostic(
-                E_FEED_SHAPE, f"dimension {axis} is {size} (shape {list(array.shape)}), the model takes {dim} ({spec})", place
-            )
+            raise Diagnostic(E_FEED_SHAPE, f"dimension {axis} is {size} (shape {list(array.shape)}), the model takes {dim} ({spec})", place)

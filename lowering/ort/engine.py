@@ -116,9 +116,7 @@ class Engine:
                 results = self._session.run(wanted, dict(feeds))
         except Exception as error:
             hint = "check that the sizes of the inputs fit together"
-            raise Diagnostic(
-                E_RUN, f"ONNX Runtime stopped: {_summary(error)}", _place(error, self.where), hint, _notes(error)
-            ) from error
+            raise Diagnostic(E_RUN, f"ONNX Runtime stopped: {_summary(error)}", _place(error, self.where), hint, _notes(error)) from error
         return dict(zip(wanted, (_plain(item) for item in results), strict=True))
 
 

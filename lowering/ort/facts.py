@@ -10,7 +10,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 from ...ir.dtypes import DType
-from ...ir.graph import Node
+from ...ir.graph import Node, Value
+from ...ir.serial.forms import node_form
 from ...ir.types import OptionalType, SequenceType, TensorType, Type
 
 _OPEN_END = 2147483647
@@ -98,17 +99,35 @@ def schema_at(domain: str, name: str, opset: int) -> Schema | None:
 
 
 @cache
-def has_function(domain: str, name: str, opset: int) -> bool:
-    """Whether ONNX defines the operator by a function body, which the runtime inlines where it has no kernel."""
+def function_problem(domain: str, name: str, opset: int) -> str | None:
+    """Why an operator without a kernel does not run as the function that ONNX defines it by; None when it
+    does.
+
+    The runtime inlines function bodies. A body that depends on the operand types cannot be looked into here
+    and is trusted; loading the model is the last word.
+    """
     import onnx.defs
 
+    missing = f"ONNX defines no function body for {name}"
     if domain:
-        return False
+        return missing
     try:
         schema = onnx.defs.get_schema(name, min(opset, onnx.defs.onnx_opset_version()), domain)
     except onnx.defs.SchemaError:
-        return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+        return missing
+    if schema.has_context_dependent_function:
+        return None
+    if not schema.has_function:
+        return missing
+    body = schema.function_body
+    versions = {entry.domain: entry.version for entry in body.opset_import}
+    for node in body.node:
+        version = versions.get(node.domain, opset)
+        inner = schema_at(_domain(node.domain), node.op_type, version)
+        served = inner is not None and any(kernel.covers(inner.since) for kernel in kernels().get((_domain(node.domain), node.op_type), ()))
+        if not served and node.op_type != "Constant":
+            return f"its function body needs {node.op_type} of opset {version}, for which there is no CPU kernel"
+    return None
 
 
 def type_name(type_: Type) -> str | None:
@@ -128,7 +147,11 @@ def kernel_problem(node: Node, opset: int) -> str | None:
     Half-precision operands are accepted where a float kernel exists, because the runtime inserts the
     conversions itself.
     """
-    domain, name = _domain(node.op.domain), node.op.op_name
+    domain = _domain(node.op.domain)
+    form = node_form(node, opset)
+    if isinstance(form, str):
+        return form
+    name = form.op_type
     schema = schema_at(domain, name, opset)
     if schema is None:
         return f"ONNX Runtime does not know {node.op.qualified_name} at opset {opset}"
@@ -137,17 +160,36 @@ def kernel_problem(node: Node, opset: int) -> str | None:
         return f"ONNX Runtime has no CPU kernel for {node.op.qualified_name} version {schema.since}"
     reasons: list[str] = []
     for widen in (False, True):
-        reasons = [reason for kernel in candidates if (reason := _mismatch(node, schema, kernel, widen)) is not None]
-        if len(reasons) < len(candidates):
-            return None
-    return reasons[-1] if len(reasons) == 1 else f"{reasons[-1]} (nor has any of {len(reasons)} kernels)"
+        reasons = []
+        for kernel in candidates:
+            reason = _mismatch(node, form.inputs, schema, kernel, widen)
+            if reason is None:
+                return None
+            reasons.append(reason)
+    return reasons[0] if len(reasons) == 1 else f"{reasons[0]} (nor does any of {len(reasons)} kernels)"
 
 
-def _mismatch(node: Node, schema: Schema, kernel: Kernel, widen: bool) -> str | None:
+def runs_in_float(node: Node, opset: int) -> bool:
+    """Whether the runtime converts half-precision operands to float32 and back because it has no kernel for
+    them.
+    """
+    form = node_form(node, opset)
+    if isinstance(form, str) or not any(type_name(v.type) == "tensor(float16)" for v in node.inputs if v is not None):
+        return False
+    domain = _domain(node.op.domain)
+    schema = schema_at(domain, form.op_type, opset)
+    if schema is None:
+        return False
+    candidates = [k for k in kernels().get((domain, form.op_type), ()) if k.covers(schema.since)]
+    return bool(candidates) and all(_mismatch(node, form.inputs, schema, k, False) is not None for k in candidates)
+
+
+def _mismatch(node: Node, inputs: Sequence[Value | None], schema: Schema, kernel: Kernel, widen: bool) -> str | None:
     allowed = dict(kernel.types)
-    for values, formals in ((node.inputs, schema.inputs), (node.outputs, schema.outputs)):
+    results = [v if v.uses or index == 0 else None for index, v in enumerate(node.outputs)]
+    for values, formals in ((inputs, schema.inputs), (results, schema.outputs)):
         for index, value in enumerate(values):
-            if value is None or not formals or (value in node.outputs and not value.uses):
+            if value is None or not formals:
                 continue
             formal, variable = formals[min(index, len(formals) - 1)]
             types = allowed.get(variable) or allowed.get(formal)

@@ -1,0 +1,139 @@
+"""The ONNX Runtime backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...ir.diagnostics import Diagnostic, did_you_mean
+from ...ir.graph import Node
+from ...ir.model import Model
+from ..artifact import Artifact, Loss, debug_handles
+from ..backend import E_LOAD, E_OPTION, Backend, Session, Support, Verdict, refuse
+from ..signature import Signature
+from .engine import LEVELS
+from .facts import runs_in_float
+from .matrix import PREFERRED, best_opset, judge, rows
+from .session import OrtSession
+
+MODEL_FILE = "model.onnx"
+LIBRARY_FOLDER = "libraries"
+
+
+class OrtBackend(Backend):
+    """ONNX Runtime on the CPU: the embedded default.
+
+    Options:
+        threads: threads within one operator; None lets the runtime decide.
+        optimization: the runtime's own graph optimisation level.
+        opset: ai.onnx opset to write; None picks one at which every node runs.
+        custom_op_libraries: shared libraries with custom operators; they are copied into the bundle.
+    """
+
+    name: ClassVar[str] = "ort"
+    option_defaults: ClassVar[Mapping[str, Any]] = {
+        "threads": None,
+        "optimization": "all",
+        "opset": None,
+        "custom_op_libraries": (),
+    }
+
+    def available(self) -> str | None:
+        """None: it is part of the core."""
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            return f"onnxruntime does not import: {error}"
+        return None
+
+    def version(self) -> str:
+        """The version of the installed onnxruntime."""
+        import onnxruntime
+
+        return onnxruntime.__version__
+
+    @cached_property
+    def matrix(self) -> Sequence[Support]:
+        """One row per operator class, from the runtime's kernel registry."""
+        from ...ir import ops  # noqa: F401
+
+        return rows(self.version())
+
+    def support(self, node: Node) -> Verdict:
+        """How a node runs at the most favourable opset."""
+        verdict = Verdict("none")
+        for opset in PREFERRED:
+            found = judge(node, opset, {}, self.version(), custom=False)
+            if found.runs:
+                return found
+            verdict = verdict if verdict.reason else found
+        return verdict
+
+    def pipeline(self, options: Mapping[str, Any]) -> str:
+        """The portable pipeline."""
+        return "default"
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, checked."""
+        options = super().options(given)
+        level, threads = options["optimization"], options["threads"]
+        if level not in LEVELS:
+            raise Diagnostic(E_OPTION, f"optimization='{level}' is no level", hint=did_you_mean(str(level), list(LEVELS)))
+        if threads is not None and (not isinstance(threads, int) or threads < 0):
+            raise Diagnostic(E_OPTION, f"threads={threads!r} is not a number of threads")
+        return options
+
+    def lower(self, model: Model, options: Mapping[str, Any]) -> Artifact:
+        """Write the model at an opset that the runtime serves; E0501 names the first node that it does not
+        run.
+        """
+        settings = self.options(options)
+        libraries = [Path(path) for path in (*model.custom_op_libraries, *settings["custom_op_libraries"])]
+        for library in libraries:
+            if not library.is_file():
+                raise Diagnostic(E_LOAD, "the custom operator library does not exist", str(library))
+        opset, problems = self._opset(model, settings["opset"], bool(libraries))
+        if problems:
+            raise refuse(self.name, problems)
+        names = [f"{LIBRARY_FOLDER}/{library.name}" for library in libraries]
+        files: dict[str, Any] = {MODEL_FILE: lambda path: model.save(path, opset=opset)}
+        files |= {name: library.read_bytes() for name, library in zip(names, libraries, strict=True)}
+        return Artifact(
+            self.name,
+            files,
+            Signature.of(model),
+            {"onnx": MODEL_FILE, "opset": opset, "onnxruntime": self.version()},
+            {"threads": settings["threads"], "optimization": settings["optimization"], "custom_op_libraries": names},
+            self._losses(model, opset),
+            debug_handles(model),
+        )
+
+    def _opset(self, model: Model, wanted: int | None, custom: bool) -> tuple[int, list[tuple[Node, Verdict]]]:
+        if wanted is None:
+            return best_opset(model, self.version(), custom)
+        verdicts = [(n, judge(n, wanted, model.opsets, self.version(), custom)) for n in model.graph.walk()]
+        return wanted, [(node, verdict) for node, verdict in verdicts if not verdict.runs]
+
+    def _losses(self, model: Model, opset: int) -> tuple[Loss, ...]:
+        names = [node.name or node.outputs[0].name for node in model.graph.walk() if runs_in_float(node, opset)]
+        if not names:
+            return ()
+        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        what = f"{len(names)} float16 nodes run in float32: the CPU has no float16 kernel for them"
+        return (Loss("precision", listed, what),)
+
+    def open(self, folder: Path, manifest: Mapping[str, Any], options: Mapping[str, Any]) -> Session:
+        """Load the bundle's model."""
+        recorded = manifest.get("options", {})
+        given = {name: value for name, value in recorded.items() if name in ("threads", "optimization")}
+        settings = self.options({**given, **options})
+        libraries = [folder / name for name in recorded.get("custom_op_libraries", ())]
+        return OrtSession(
+            folder / manifest.get("lowering", {}).get("onnx", MODEL_FILE),
+            Signature.from_json(manifest["signature"]),
+            threads=settings["threads"],
+            optimization=settings["optimization"],
+            libraries=[*libraries, *map(Path, options.get("custom_op_libraries", ()))],
+        )

@@ -1,0 +1,95 @@
+"""The capability matrix of ONNX Runtime on the CPU, from the library's own kernel registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...ir.graph import Node
+from ...ir.model import Model
+from ...ir.op import OPS, Opaque
+from ...ir.serial.forms import cannot_say
+from ..backend import Support, Verdict
+from .facts import function_problem, kernel_problem, kernels, newest_opset, operand_dtypes
+
+# Opsets in order of preference. 21 is the newest at which no operator has lost its kernel; 23 and 24 bring
+# Attention,
+# RMSNormalization and RotaryEmbedding (from 25 on Attention has no kernel), 25 int2, 26 BitCast and CumProd;
+# the older ones serve
+# operators whose kernels stopped there.
+PREFERRED = (21, 23, 24, 25, 26, 22, 20, 19, 18, 17, 16, 15, 14, 13, 27, 28)
+_EVIDENCE = "kernel registry of onnxruntime {}"
+_FUNCTION = "ONNX function body, inlined by onnxruntime {}"
+
+
+def judge(node: Node, opset: int, opsets: Mapping[str, int], version: str, custom: bool) -> Verdict:
+    """How a node runs when the model is written at an opset.
+
+    Args:
+        node: the node.
+        opset: ai.onnx opset of the file.
+        opsets: opset per domain, for other domains.
+        version: of the runtime, for the evidence.
+        custom: whether a custom operator library is loaded, which may know operators that the runtime does
+            not.
+    """
+    domain = node.op.domain
+    if domain in ("", "ai.onnx"):
+        reason = cannot_say(node, opset)
+        if reason is not None:
+            return Verdict("none", f"it cannot be written at opset {opset}: {reason}", "ONNX operator definitions")
+        at = opset
+    else:
+        at = opsets.get(domain, 1)
+        if (domain, node.op.op_name) not in kernels() and not _known_domain(domain):
+            if custom:
+                return Verdict("partial", "left to the custom operator library", "not checked before loading")
+            return Verdict("none", f"domain '{domain}' needs a custom operator library", _EVIDENCE.format(version))
+    reason = kernel_problem(node, at)
+    if reason is None:
+        return Verdict("native", "", _EVIDENCE.format(version))
+    inlined = function_problem(domain, node.op.op_name, at)
+    if inlined is None:
+        return Verdict("decomposed", "runs as the function that ONNX defines it by", _FUNCTION.format(version))
+    return Verdict("none", reason, _EVIDENCE.format(version))
+
+
+def _known_domain(domain: str) -> bool:
+    return any(known == domain for known, _ in kernels())
+
+
+def best_opset(model: Model, version: str, custom: bool) -> tuple[int, list[tuple[Node, Verdict]]]:
+    """The opset at which the most nodes run, by preference where several serve, and the nodes that do not run
+    at it.
+    """
+    nodes = list(model.graph.walk())
+    pinned = [n.op.version for n in nodes if isinstance(n.op, Opaque) and not n.op.domain]
+    candidates = pinned[:1] or [opset for opset in PREFERRED if opset <= newest_opset()]
+    best: tuple[int, list[tuple[Node, Verdict]]] | None = None
+    for opset in candidates:
+        problems = _problems(nodes, model, opset, version, custom)
+        if not problems:
+            return opset, []
+        if best is None or len(problems) < len(best[1]):
+            best = (opset, problems)
+    assert best is not None
+    return best
+
+
+def _problems(nodes: Sequence[Node], model: Model, opset: int, version: str, custom: bool) -> list[tuple[Node, Verdict]]:
+    verdicts = ((node, judge(node, opset, model.opsets, version, custom)) for node in nodes)
+    return [(node, verdict) for node, verdict in verdicts if not verdict.runs]
+
+
+def rows(version: str) -> list[Support]:
+    """One row per operator class: how it runs at the preferred opset, or else at any."""
+    found = []
+    for (domain, name), op in sorted(OPS.items()):
+        known = (domain, name) in kernels()
+        if known:
+            row = Support(op, "native", operand_dtypes(domain, name), evidence=_EVIDENCE.format(version))
+        elif any(function_problem(domain, name, opset) is None for opset in PREFERRED):
+            row = Support(op, "decomposed", evidence=_FUNCTION.format(version))
+        else:
+            row = Support(op, "none", frozenset(), evidence=_EVIDENCE.format(version))
+        found.append(row)
+    return found
