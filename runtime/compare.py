@@ -111,7 +111,7 @@ def _norm(flat: Array) -> float:
     """The Euclidean norm without overflow for elements near the end of the range."""
     largest = float(np.abs(flat).max()) if flat.size else 0.0
     if largest == 0.0 or 1e-140 < largest < 1e140:
-        return float(np.sqrt(np.dot(flat, flat)))
+        return float(np.sqrt(np.square(flat).sum()))
     return largest * float(np.linalg.norm(flat / largest))
 
 
@@ -204,7 +204,7 @@ class Moments:
         mean = float(flat.mean())
         shift = mean - self.mean
         deviation = flat - mean
-        self.square += float(np.dot(deviation, deviation)) + shift * shift * self.count * flat.size / count
+        self.square += float(np.square(deviation).sum()) + shift * shift * self.count * flat.size / count
         self.mean += shift * flat.size / count
         self.count = count
         low, high = float(flat.min()), float(flat.max())
