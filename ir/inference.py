@@ -16,20 +16,24 @@ from .types import TensorType, Type, UnknownType, bind, name_unknown_dims, refin
 Bindable = TypeVar("Bindable", Graph, Model)
 
 
-def infer_graph(graph: Graph) -> None:
+def infer_graph(graph: Graph, notes: list[str] | None = None) -> None:
     """Infer all types again, in order and through all regions; the more precise of the inferred and the stored type is kept.
+
+    Args:
+        graph: the graph.
+        notes: if given, a stored shape that contradicts inference is replaced and noted here instead of being an error.
 
     Raises:
         Diagnostic: an operator rejects its operands, or an inferred type contradicts the stored one; it names the node and both types.
     """
     for node in graph:
-        infer_node(node)
+        infer_node(node, notes)
 
 
-def infer_node(node: Node) -> None:
-    """Infer the types of one node's results (and of everything inside its regions) and refine the stored types."""
+def infer_node(node: Node, notes: list[str] | None = None) -> None:
+    """Infer the types of one node's results (and of everything inside its regions) and refine the stored types, as `infer_graph` does."""
     if node.regions:
-        _infer_regions(node)
+        _infer_regions(node, notes)
     for value, inferred in zip(node.outputs, node.infer(), strict=True):
         stored = value.type
         if inferred == stored and type(inferred) is TensorType:
@@ -37,7 +41,11 @@ def infer_node(node: Node) -> None:
             continue
         merged = refine(inferred, stored)
         if merged is None:
-            raise _contradiction(value, inferred, stored, node.where)
+            contradiction = _contradiction(value, inferred, stored, node.where)
+            if notes is None or contradiction.code != E_SHAPE:
+                raise contradiction
+            notes.append(f"{contradiction.message}; the declaration is ignored")
+            merged = inferred
         value.type = name_unknown_dims(merged, value.name)
 
 
@@ -51,7 +59,7 @@ def _contradiction(value: Value, inferred: Type, stored: Type, where: str) -> Di
     )
 
 
-def _infer_regions(node: Node) -> None:
+def _infer_regions(node: Node, notes: list[str] | None) -> None:
     """Give the inputs of a node's regions their types, then infer the regions.
 
     A value that a loop carries may change its shape from one iteration to the next. Its type is widened, and the body inferred again,
@@ -59,21 +67,30 @@ def _infer_regions(node: Node) -> None:
     """
     rule: Any = getattr(node.op, "region_inputs", None)
     operands = [None if v is None else v.type for v in node.inputs]
+    dead = dead_regions(node)
     for index, region in enumerate(node.regions):
+        if index in dead:
+            continue
         if rule is None or len(rule(operands, index)) != len(region.inputs):
-            infer_graph(region)  # the operator's own rule reports a wrong number of inputs
+            infer_graph(region, notes)  # the operator's own rule reports a wrong number of inputs
             continue
         types = rule(operands, index)
         while True:
             for value, type_ in zip(region.inputs, types, strict=True):
                 value.type = _input_type(value, type_)
-            infer_graph(region)
+            infer_graph(region, notes)
             returned = rule(operands, index, [v.type for v in region.outputs])
             wider = [join(a, b, "loop-carried values") for a, b in zip(types, returned, strict=True)]
             if wider == types:
                 break
             types = wider
             _forget_shapes(region)
+
+
+def dead_regions(node: Node) -> tuple[int, ...]:
+    """The positions of the node's regions that never run, as far as its operands tell; their types are not inferred or checked."""
+    rule: Any = getattr(node.op, "dead_regions", None)
+    return () if rule is None else rule([None if v is None else v.type for v in node.inputs])
 
 
 def _forget_shapes(region: Graph) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from .diagnostics import E_GRAPH, Diagnostic
 from .dims import Dim, Expr
 from .graph import Graph, Node, Value
+from .inference import dead_regions
 from .types import OptionalType, SequenceType, TensorType, Type, UnknownType
 
 
@@ -73,8 +74,8 @@ class _Verifier:
                 if (node, index) not in value.uses:
                     raise self._error(node, f"operand {index} '{value.name}' does not list this use")
                 reads[value] = reads.get(value, 0) + 1
-            for region in node.regions:
-                self._region(node, region)
+            if node.regions:
+                self._regions(node)
             for index, value in enumerate(node.outputs):
                 if value.producer is not node or value.index != index or value.graph is not None:
                     raise self._error(node, f"result {index} '{value.name}' does not name the node as its producer")
@@ -102,14 +103,18 @@ class _Verifier:
                 raise Diagnostic(E_GRAPH, f"output '{value.name}' does not list the graph among its uses", where)
             self.reads[value] = self.reads.get(value, 0) + 1
 
-    def _region(self, node: Node, region: Graph) -> None:
-        if region.parent is not node:
-            raise self._error(node, f"region '{region.name}' does not name the node as its parent")
-        if region in self.members:
-            raise self._error(node, f"region '{region.name}' is used twice")
-        inner: list[Value] = []
-        self._graph(region, inner)
-        self.defined.difference_update(inner)  # what a region defines is not visible outside
+    def _regions(self, node: Node) -> None:
+        types, dead = self.types, dead_regions(node)
+        for index, region in enumerate(node.regions):
+            if region.parent is not node:
+                raise self._error(node, f"region '{region.name}' does not name the node as its parent")
+            if region in self.members:
+                raise self._error(node, f"region '{region.name}' is used twice")
+            self.types = types and index not in dead
+            inner: list[Value] = []
+            self._graph(region, inner)
+            self.defined.difference_update(inner)  # what a region defines is not visible outside
+            self.types = types
 
     def _admit(self, node: Node, value: Value) -> None:
         """An operand that no visible node or input defines: a constant, or an error."""

@@ -112,15 +112,17 @@ class Split(Op):
         lengths = self._lengths_or_count(None) if split is None else [int(s) for s in split]
         if split is None:
             lengths = equal_parts(input.shape[axis], len(lengths))
+            if None in lengths:
+                raise ValueError(f"{input.shape[axis]} elements cannot be split into {self.num_outputs} parts")
         return tuple(np.split(input, np.cumsum(lengths, dtype=np.int64)[:-1], axis))
 
 
 def equal_parts(dim: Dim, count: int) -> list[Any]:
-    """The lengths of ``count`` equal parts of a dimension; the last may be shorter."""
+    """The lengths of ``count`` equal parts of a dimension; the last may be shorter (None for each when it cannot be)."""
     part = ceildiv(dim, count)
     last = dim - part * (count - 1)
     if isinstance(last, int) and last < 0:
-        raise shape_error(f"{dim} elements cannot be split into {count} parts")
+        return [None] * count  # fails if it ever runs, but it may stand in a branch never taken
     return [part] * (count - 1) + [last]
 
 

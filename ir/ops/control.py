@@ -16,7 +16,7 @@ import numpy as np
 from ..dims import Dim
 from ..dtypes import DType
 from ..op import Op
-from ..types import TensorType, Type
+from ..types import OptionalType, TensorType, Type
 from .cells import scalar_of
 from .common import attribute_error, dtype_error, normalize_axis, shape_error, unify_dim
 from .joining import join, outside
@@ -51,6 +51,11 @@ class If(Op):
             for i, (a, b) in enumerate(zip(then_branch.outputs, else_branch.outputs, strict=True))
         )
 
+    def dead_regions(self, operands: Sequence[Any]) -> tuple[int, ...]:
+        """The branch that never runs when the condition is known; what stands in it need not fit the types around it."""
+        known = scalar_of(operands[0])
+        return (1 if known else 0,) if isinstance(known, int) else ()
+
     def region_inputs(self, operands: Sequence[Any], index: int, results: Sequence[Type] | None = None) -> list[Type]:
         """Branches take no inputs."""
         return []
@@ -78,7 +83,7 @@ class Loop(Op):
         results = [value.type for value in body.outputs]
         require_condition(results[0])
         carried = [
-            join(initial, outside(result, body), f"the initial and the next value of loop-carried value {i}")
+            _carried(initial, outside(result, body), f"the initial and the next value of loop-carried value {i}")
             for i, (initial, result) in enumerate(zip(v_initial, results[1:], strict=False))
         ]
         trips = self._trips(M, cond, results[0])
@@ -107,7 +112,7 @@ class Loop(Op):
         """The types of the body's inputs; a carried value that changes its shape from one iteration to the next is widened."""
         initial = list(operands[2:])
         if results is not None:
-            initial = [join(a, b, "loop-carried values") for a, b in zip(initial, results[1:], strict=False)]
+            initial = [_carried_in(a, b) for a, b in zip(initial, results[1:], strict=False)]
         return [TensorType(DType.INT64, ()), TensorType(DType.BOOL, (), (1,)), *initial]
 
     def evaluate(self, M: Any = None, cond: Any = None, *v_initial: Any, regions: Sequence[Any] = ()) -> Any:
@@ -201,6 +206,19 @@ class Scan(Op):
             ordered = parts[::-1] if self._option(self.scan_output_directions, position) else parts
             stacked.append(_stack_arrays(ordered, value.type, self._option(self.scan_output_axes, position)))
         return (*carried, *stacked)
+
+
+def _carried(initial: Any, result: Any, what: str) -> Any:
+    """The type of a loop-carried value after the loop. One that starts as an optional and is then always present counts as present."""
+    if isinstance(initial, OptionalType) and not isinstance(result, OptionalType):
+        return join(initial.element, result, what)
+    return join(initial, result, what)
+
+
+def _carried_in(initial: Any, result: Any) -> Any:
+    """The type of a loop-carried value at the start of any iteration."""
+    joined = _carried(initial, result, "loop-carried values")
+    return OptionalType(joined) if isinstance(initial, OptionalType) and not isinstance(joined, OptionalType) else joined
 
 
 def _stack(element: Any, count: Dim | None, axis: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from .. import ops as _registered  # noqa: F401  (registers the operator classes)
 from ..diagnostics import E_ATTRIBUTE, Diagnostic
 from ..graph import Graph, Value, constant
+from ..inference import infer_node
 from ..op import OPS, Op, Opaque
 from ..types import UNKNOWN, TensorType, Type, name_unknown_dims, refine
 from .attributes import build_op, decode, densify_initializer
@@ -53,6 +54,7 @@ class GraphReader:
     def __init__(self, tensors: TensorReader, opsets: dict[str, int], where: str) -> None:
         self.tensors, self.opsets, self.where = tensors, opsets, where
         self.notes: list[str] = []
+        self._never_runs = False
 
     def read_main(self, proto: Any) -> Graph:
         """The model's graph."""
@@ -221,17 +223,34 @@ class GraphReader:
             if set(graphs) != set(names):
                 raise Diagnostic(E_ATTRIBUTE, f"needs the subgraphs {list(names)}, the node has {list(graphs)}", raw.where)
             op = build_op(cls, raw.attributes, raw.where)
-        regions = [self._graph(graphs[n], scope) for n in names]
         inputs = list(raw.inputs)
         while inputs and inputs[-1] is None:
             inputs.pop()
+        regions = self._regions(op, inputs, [graphs[n] for n in names], scope)
         try:
             node = graph.insert(op, inputs, outputs=len(raw.outputs), regions=regions, names=raw.outputs, name=raw.name)
         except Diagnostic as error:
-            error.where = raw.where
-            raise
+            if not self._never_runs:
+                error.where = raw.where
+                raise
+            types = [name_unknown_dims(decode_type(declared[n], n), n) if n in declared else UNKNOWN for n in raw.outputs]
+            node = graph.insert(op, inputs, outputs=len(raw.outputs), regions=regions, names=raw.outputs, name=raw.name, types=types)
+        if regions and not self._never_runs:
+            infer_node(node, self.notes)  # the operands say more about the regions' inputs than the file declares
         node.metadata = {p.key: p.value for p in proto.metadata_props if p.key not in (ORIGINS, SOURCES)}
         return list(node.outputs)
+
+    def _regions(self, op: Op, inputs: list[Value | None], protos: list[Any], scope: Scope) -> list[Graph]:
+        """The subgraphs of a node. Exporters leave branches for other shapes, which never run: what does not fit there is no error."""
+        rule: Any = getattr(op, "dead_regions", None)
+        dead = rule([None if v is None else v.type for v in inputs]) if rule is not None and inputs else ()
+        regions: list[Graph] = []
+        outer = self._never_runs
+        for index, proto in enumerate(protos):
+            self._never_runs = outer or index in dead
+            regions.append(self._graph(proto, scope))
+        self._never_runs = outer
+        return regions
 
     def _define(self, scope: Scope, proto: Any, results: list[Value], declared: dict[str, Any]) -> None:
         stored = {p.key: p.value for p in proto.metadata_props if p.key in (ORIGINS, SOURCES)}
