@@ -20,15 +20,27 @@ ROUND_MODES = ("up", "down", "nearest")
 
 
 def cast_type(op: Op, x: TensorType, to: DType) -> TensorType:
-    """The type of a tensor after a cast; contents survive between integers and booleans."""
+    """The type of a tensor after a cast; contents survive between integers and booleans, constant numbers as integers."""
     check_type(op, x.dtype, CAST_TYPES)
     if to not in CAST_TYPES:
         raise dtype_error(f"{op.op_name} cannot give {to}")
     if x.content is None:
-        return x if x.dtype is to else TensorType(to, x.shape)
+        if x.dtype is to:
+            return x
+        if x.numbers is not None and to.is_integer and all(abs(n) < 1 << to.bits - 1 for n in x.numbers):
+            return TensorType(to, x.shape, tuple(int(n) for n in x.numbers))
+        return TensorType(to, x.shape)
     if to is DType.BOOL and x.dtype is not DType.BOOL:
         return combine(to, x.shape, lambda c: int(c != 0) if isinstance(c, int) else None, x)
-    return combine(to, x.shape, lambda c: c, x)
+    return combine(to, x.shape, lambda c: _wrapped(c, to) if isinstance(c, int) else c, x)
+
+
+def _wrapped(number: int, to: DType) -> int:
+    """The low bits of an integer, as a cast keeps them."""
+    if not to.is_integer:
+        return number
+    low = number & ((1 << to.bits) - 1)
+    return low - (1 << to.bits) if to.is_signed_integer and low >> (to.bits - 1) else low
 
 
 def cast_array(x: Array, to: DType, saturate: bool = True, round_mode: str = "up") -> Array:

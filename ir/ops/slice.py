@@ -100,6 +100,10 @@ def _reaches(bound: Dim, dim: Dim) -> bool:
     return at_least(bound, _FAR) or at_least(bound - dim, 0)
 
 
+def _clamp(bound: Dim, dim: Dim) -> Dim:
+    return 0 if isinstance(bound, int) and bound == 0 else minimum(bound, dim)  # a dimension is never negative
+
+
 def _forward_length(dim: Dim, start: Dim, end: Dim) -> Dim | None:
     """The length for step 1.
 
@@ -110,14 +114,14 @@ def _forward_length(dim: Dim, start: Dim, end: Dim) -> Dim | None:
     if not (start_ahead or start_behind) or not (end_ahead or end_behind):
         return None  # the sign decides from which side a bound counts
     if end_ahead and _reaches(end, dim):
-        return minimum(start * -1, dim) if start_behind else dim - minimum(start, dim)
+        return _clamp(start * -1, dim) if start_behind else dim - _clamp(start, dim)
     if start_ahead and end_ahead:
         return _window(dim, start, end)
     if start_behind and end_behind:
         return _window(dim, end * -1, start * -1)
     if start_ahead:
-        return dim - minimum(start - end, dim)
-    return maximum(minimum(end, dim) + minimum(start * -1, dim) - dim, 0)
+        return dim - _clamp(start - end, dim)
+    return maximum(_clamp(end, dim) + _clamp(start * -1, dim) - dim, 0)
 
 
 def _window(dim: Dim, low: Dim, high: Dim) -> Dim:
@@ -126,10 +130,10 @@ def _window(dim: Dim, low: Dim, high: Dim) -> Dim:
     if at_most(width, 0):
         return 0
     if not at_least(width, 0):
-        return maximum(minimum(high, dim) - minimum(low, dim), 0)
+        return maximum(_clamp(high, dim) - _clamp(low, dim), 0)
     if isinstance(low, int) and isinstance(high, int):
-        return minimum(high, dim) - minimum(low, dim)
-    return minimum(width, dim - minimum(low, dim))
+        return _clamp(high, dim) - _clamp(low, dim)
+    return minimum(width, dim - _clamp(low, dim))
 
 
 def _backward_length(dim: Dim, start: Dim, end: Dim | None, step: int) -> Dim | None:
@@ -141,5 +145,5 @@ def _backward_length(dim: Dim, start: Dim, end: Dim | None, step: int) -> Dim | 
         return None
     if end <= -_FAR:
         return ceildiv(dim, -step)
-    kept = dim - minimum(end + 1, dim) if end >= 0 else minimum(-end - 1, dim)
+    kept = dim - _clamp(end + 1, dim) if end >= 0 else _clamp(-end - 1, dim)
     return ceildiv(kept, -step)

@@ -10,6 +10,8 @@ from ..dtypes import DType
 from ..types import UNKNOWN, OptionalType, SequenceType, TensorType, Type, UnknownType
 from .codes import E_TYPE
 
+_NAMELESS = ("", "?", "-1", "None")  # what exporters write for "any": two such dimensions need not be equal
+
 
 def decode_type(proto: Any, name: str) -> Type:
     """The type a TypeProto declares. Unnamed dimensions become None for the caller to name."""
@@ -43,7 +45,8 @@ def _tensor(proto: Any, name: str) -> Type:
                 continue
             dims.append(dim.dim_value)
         else:
-            dims.append(symbol(dim.dim_param) if which == "dim_param" and dim.dim_param else None)
+            named = which == "dim_param" and dim.dim_param not in _NAMELESS
+            dims.append(symbol(dim.dim_param) if named else None)
     return TensorType(dtype, tuple(dims))  # type: ignore[arg-type]
 
 
