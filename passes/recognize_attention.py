@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..ir.graph import Node, Value
-from ..ir.ops.attention import Attention
+from ..ir.ops.attention import Attention, RotaryEmbedding
 from ..ir.ops.binary import Add, Div, Mul
 from ..ir.ops.logical import Where
 from ..ir.ops.matmul import MatMul
@@ -268,9 +268,18 @@ def grouped_heads(node: Node, b: Rewriter) -> Result:
 
 
 # -- layouts: [batch, heads, tokens, size] → [batch, tokens, heads · size] ------------------------------------------------
-def _packed(value: Value | None) -> tuple[Value, int] | None:
-    """The packed form ``[batch, tokens, heads · size]`` behind Reshape → Transpose(0, 2, 1, 3), and the number of heads."""
+def _packed(value: Value | None, b: Rewriter) -> tuple[Value, int] | None:
+    """The packed form ``[batch, tokens, heads · size]`` behind Reshape → Transpose(0, 2, 1, 3), and the number of heads.
+
+    A rotary embedding in between works on the packed form too.
+    """
     node = value.producer if value is not None else None
+    if node is not None and isinstance(node.op, RotaryEmbedding):
+        inner = _packed(node.inputs[0], b)
+        if inner is None:
+            return None
+        b.credit(node)
+        return b.add(replace(node.op, num_heads=inner[1]), inner[0], *node.inputs[1:]), inner[1]
     if node is None or not isinstance(node.op, Transpose) or node.op.perm != (0, 2, 1, 3) or node.inputs[0] is None:
         return None
     split = node.inputs[0].producer
@@ -308,12 +317,12 @@ def packed_attention(m: Match, b: Rewriter) -> Result:
     batch, heads, tokens, size = y.shape
     if not isinstance(size, int) or out.shape != (batch, tokens, heads * size):
         return Decline(f"the result {out.type} does not merge heads", m.root)
-    found = [_packed(m[name]) for name in "qkv"]
+    found = [_packed(m[name], b) for name in "qkv"]
     if found[0] is None or sum(f is not None for f in found) < 2:
         return Decline("queries and keys are not split from a packed tensor", node)
     operands = [_merge(b, m[name]) if f is None else f[0] for name, f in zip("qkv", found, strict=True)]
     key_heads = m["k"].shape[1] if m["k"].shape else None
     if not isinstance(key_heads, int):
         return Decline("the number of key heads is not static", node)
-    attributes = dict(node.op.attributes()) | {"q_num_heads": heads, "kv_num_heads": key_heads}
-    return b.add(Attention(**attributes), *operands, *node.inputs[3:], outputs=1)
+    op = replace(node.op, q_num_heads=heads, kv_num_heads=key_heads)  # type: ignore[type-var]
+    return b.add(op, *operands, *node.inputs[3:], outputs=1)

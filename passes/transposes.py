@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from ..ir.graph import Node, Value
-from ..ir.ops.concat import Concat
+from ..ir.ops.concat import Concat, Pad
 from ..ir.ops.matmul import Gemm, MatMul
 from ..ir.ops.reduction import Reduction
-from ..ir.ops.slice import Pad, Slice
+from ..ir.ops.slice import Slice
 from ..ir.ops.softmax import AlongAxis
 from ..ir.ops.transpose import Transpose
 from .algebra import exclusive
