@@ -113,8 +113,8 @@ class _Driver:
         for new, old in zip(attempt.results, root.outputs, strict=False):
             if new is None:
                 continue
-            known = combined_type(new.type, old.type)
-            if known is not None and new.data is None and not same_type(known, new.type):
+            known = combined_type(new.type, old.type) if new.producer is not None else None  # inputs stay as declared
+            if known is not None and not same_type(known, new.type):
                 new.type = known
                 changed.append(new)
             elif not same_type(new.type, old.type):

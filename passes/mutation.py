@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..ir.graph import Graph, Node, Value
+from ..ir.inference import infer_node
 from ..ir.types import TensorType, Type, name_unknown_dims, refine
 
 
@@ -59,7 +60,7 @@ def combined_type(new: Type, old: Type) -> Type | None:
     if not isinstance(merged, TensorType) or not isinstance(new, TensorType) or not isinstance(old, TensorType):
         return merged
     content = new.content if new.content is not None else old.content
-    return merged if content is merged.content else TensorType(merged.dtype, merged.shape, content)
+    return TensorType(merged.dtype, merged.shape, content, new.numbers if new.numbers is not None else old.numbers)
 
 
 def same_type(left: Type, right: Type) -> bool:
@@ -68,7 +69,9 @@ def same_type(left: Type, right: Type) -> bool:
         return True
     if left != right:
         return False
-    return not isinstance(left, TensorType) or left.content == right.content  # type: ignore[union-attr]
+    if not isinstance(left, TensorType) or not isinstance(right, TensorType):
+        return True
+    return left.content == right.content and left.numbers == right.numbers
 
 
 def replace_value(graph: Graph, old: Value, new: Value) -> None:
@@ -96,6 +99,13 @@ def propagate_types(values: Iterable[Value]) -> None:
     while queue:
         node = queue.popleft()
         queued.discard(node)
+        if node.regions:
+            before = [value.type for value in node.outputs]
+            infer_node(node)  # the inputs of the regions may change too
+            for value, known in zip(node.outputs, before, strict=True):
+                if not same_type(value.type, known):
+                    push_users(value)
+            continue
         for value, inferred in zip(node.outputs, node.infer(), strict=True):
             updated = combined_type(name_unknown_dims(inferred, value.name), value.type)
             if updated is None or same_type(updated, value.type):

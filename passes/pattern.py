@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from ..ir.graph import Value
 from ..ir.op import Op, attribute_names
@@ -44,7 +44,7 @@ class Pattern:
         return 0
 
 
-Operand = Union[Pattern, str, None]
+Operand = Pattern | str | None
 
 
 @dataclass(frozen=True)

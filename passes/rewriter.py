@@ -85,6 +85,8 @@ class Rewriter:
         sources = tuple(dict.fromkeys(s for node in self._origin_nodes for s in node.sources))
         for node in self.created:
             node.sources = sources
+        if self.created and not self.created[-1].name:
+            self.created[-1].name = self.root.name
 
     def discard(self) -> None:
         """Remove the nodes built so far again."""

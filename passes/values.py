@@ -18,10 +18,10 @@ def uniform_number(value: Value | None) -> Number | None:
     """
     if value is None or value.data is None:
         return None
-    content = value.content
-    if content is not None:
-        first = content[0] if content else None
-        return first if type(first) is int and all(c == first for c in content) else None
+    known = value.tensor.content or value.tensor.numbers
+    if known is not None:
+        first = known[0]
+        return first if all(k == first for k in known) else None  # type: ignore[return-value]
     data = value.data
     if data.dtype.bits == 0 or 0 in data.shape:
         return None

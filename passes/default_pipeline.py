@@ -1,0 +1,36 @@
+"""The pipeline that is right for every target: it only removes, folds and recognises, and keeps the meaning exactly.
+
+The text is assembled from pass names, so that a pass whose module is not installed is a clear error of the pipeline text.
+"""
+
+from __future__ import annotations
+
+CLEANUP_PASSES = (
+    "fold-constants",
+    "fold-if",
+    "unroll-loops",
+    "remove-no-ops",
+    "canonicalize",
+    "simplify-shapes",
+    "common-subexpressions",
+    "dead-code",
+)
+"""What is repeated until nothing changes, before and after the recognisers."""
+
+RECOGNIZERS: tuple[str, ...] = ()
+"""What replaces spellings in small operators by one operator, in the order in which they build on each other."""
+
+
+def cleanup_pipeline(max_rounds: int = 10) -> str:
+    """The text of the cleanup alone.
+
+    >>> cleanup_pipeline().startswith("share-constants,fix(fold-constants,")
+    True
+    """
+    limit = "" if max_rounds == 10 else f"{{max={max_rounds}}}"
+    return f"share-constants,fix{limit}({','.join(CLEANUP_PASSES)})"
+
+
+def default_pipeline() -> str:
+    """The text of the portable pipeline: cleanup, recognition, cleanup of what that leaves."""
+    return ",".join([cleanup_pipeline(), *RECOGNIZERS, f"fix({','.join(CLEANUP_PASSES)})", "share-constants"])
