@@ -24,15 +24,18 @@ _BARE = re.compile(BARE_VALUE)
 _IDENTIFIER = re.compile(IDENTIFIER)
 
 
-def print_graph(item: Graph | Model, *, elide: bool = False, inline_limit: int = INLINE_LIMIT) -> str:
+def print_graph(
+    item: Graph | Model, *, elide: bool = False, details: bool = True, inline_limit: int = INLINE_LIMIT
+) -> str:
     """The textual form of a graph or model; `parse_model` reads it back exactly.
 
     Args:
         item: what to print.
         elide: print only the digest of large constants, for reading; such a text does not parse back.
+        details: print node names, sources, origins and metadata too; without them the text parses, but to a graph without debug handles.
         inline_limit: constants up to this number of elements are written in place (texts always are).
     """
-    printer = _Printer(elide, inline_limit)
+    printer = _Printer(elide, details, inline_limit)
     lines = [f"edgec {FORMAT}"]
     graph = item
     if isinstance(item, Model):
@@ -116,8 +119,8 @@ class _Names:
 
 
 class _Printer:
-    def __init__(self, elide: bool, inline_limit: int) -> None:
-        self.elide, self.inline_limit = elide, inline_limit
+    def __init__(self, elide: bool, details: bool, inline_limit: int) -> None:
+        self.elide, self.details, self.inline_limit = elide, details, inline_limit
         self.resources: dict[str, TensorData] = {}
         self.names: _Names | None = None
         self.declared: set[Value] = set()
@@ -152,18 +155,24 @@ class _Printer:
         operands = ["none" if v is None else self._reference(v) for v in node.inputs]
         operands += [f"{_name(name)} = {self.attribute(value)}" for name, value in node.op.changed_attributes()]
         line = f"{indent}{results} = {self._operator(node.op)}({', '.join(operands)})"
-        if node.name:
-            line += f" @{json.dumps(node.name)}"
-        if node.sources != ((node.name,) if node.name else ()):
-            line += f" from {json.dumps(list(node.sources))}"
-        if node.metadata:
-            line += f" meta {format_plain(node.metadata)}"
+        if self.details:
+            line += self._handle(node)
         if not node.regions:
             return [line]
         lines = [line + " {"]
         for label, region in zip(_region_labels(node), node.regions, strict=True):
             lines += self.graph(region, f"{_name(label)} {_name(region.name)}", indent + "  ")
         return [*lines, indent + "}"]
+
+    def _handle(self, node: Node) -> str:
+        line = ""
+        if node.name:
+            line += f" @{json.dumps(node.name)}"
+        if node.sources != ((node.name,) if node.name else ()):
+            line += f" from {json.dumps(list(node.sources))}"
+        if node.metadata:
+            line += f" meta {format_plain(node.metadata)}"
+        return line
 
     def _operator(self, op: Op) -> str:
         if not isinstance(op, Opaque):
@@ -177,14 +186,17 @@ class _Printer:
             if value is None or value.data is None or value in self.declared:
                 continue
             self.declared.add(value)
-            yield f"{indent}{self._reference(value)}{_origins(value.origins, ())} = const {self.tensor(value.data)}"
+            yield f"{indent}{self._reference(value)}{self._origins(value.origins, ())} = const {self.tensor(value.data)}"
 
     def _declaration(self, value: Value) -> str:
         assert self.names is not None
         if value not in self.names.given:
-            return f"_: {format_type(value.type)}{_origins(value.origins, ())}"
+            return f"_: {format_type(value.type)}{self._origins(value.origins, ())}"
         name = self._printed(value)
-        return f"{self._reference(value)}: {format_type(value.type)}{_origins(value.origins, (name,))}"
+        return f"{self._reference(value)}: {format_type(value.type)}{self._origins(value.origins, (name,))}"
+
+    def _origins(self, origins: tuple[str, ...], usual: tuple[str, ...]) -> str:
+        return "" if origins == usual or not self.details else f" from {json.dumps(list(origins))}"
 
     def _printed(self, value: Value) -> str:
         assert self.names is not None
@@ -238,10 +250,6 @@ class _Printer:
 def _region_labels(node: Node) -> list[str]:
     names = node.op.region_names
     return [names[i] if i < len(names) else f"region{i}" for i in range(len(node.regions))]
-
-
-def _origins(origins: tuple[str, ...], usual: tuple[str, ...]) -> str:
-    return "" if origins == usual else f" from {json.dumps(list(origins))}"
 
 
 def format_float(value: float) -> str:

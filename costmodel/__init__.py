@@ -1,0 +1,1 @@
+"""Prices of operators and models: work, memory."""

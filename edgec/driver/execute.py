@@ -1,0 +1,146 @@
+"""The commands that execute models: run and verify."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ir.diagnostics import Exit
+from ..ir.serial.atomic import writing
+from .arguments import usage_error
+from .console import emit, say, table
+from .progress import working
+
+LAYERS_SHOWN = 20
+
+
+def run(folder: Path, source: Path, output: Path, options: Mapping[str, Any], as_json: bool) -> None:
+    """Run a bundle on the feeds of one .npz file and write its outputs to another."""
+    from ..runtime.bundle import load_bundle
+    from ..runtime.dataset import load_dataset
+
+    if output.is_dir() or output.suffix != ".npz":
+        raise usage_error(f"'{output}' is not the name of an .npz file", "--output", "write OUT.npz")
+    bundle = load_bundle(folder, **options)
+    samples = load_dataset(source, bundle.signature)
+    if len(samples) != 1:
+        raise usage_error(f"'{source}' holds {len(samples)} samples", "--input", "run takes one: name one .npz file")
+    for warning in samples[0].warnings:
+        say(f"warning: {source.name}: {warning}")
+    with working("running") as _:
+        began = time.perf_counter()
+        results = bundle.run(samples[0].feeds)
+        seconds = time.perf_counter() - began
+    arrays = storable(results)
+    write_npz(output, arrays)
+    facts = {
+        "schema": "edgec.run/1",
+        "ok": True,
+        "bundle": str(folder),
+        "target": bundle.target,
+        "input": str(source),
+        "output": str(output),
+        "outputs": {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()},
+        "seconds": round(seconds, 6),
+    }
+    rows = [(name, a.dtype, list(a.shape)) for name, a in arrays.items()]
+    emit(facts, as_json, f"{output}:\n{table(('output', 'type', 'shape'), rows)}")
+
+
+def storable(results: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """Outputs as arrays for an .npz file: the items of sequences are numbered, absent optionals are left out, texts are Unicode."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name, value in results.items():
+        items = {f"{name}.{i}": v for i, v in enumerate(value)} if isinstance(value, list | tuple) else {name: value}
+        for key, item in items.items():
+            if item is None:
+                continue
+            array = np.asarray(item)
+            arrays[key] = array.astype(np.str_) if array.dtype == object else array
+    return arrays
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write an .npz file whole or not at all; the same arrays give the same bytes."""
+    with writing(path) as (file,), zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
+
+
+def verify(
+    a: Path,
+    b: Path,
+    data: Path | None,
+    *,
+    layers: bool,
+    every_layer: bool,
+    scale: float,
+    limit: int | None,
+    seed: int,
+    as_json: bool,
+) -> Exit:
+    """Compare two models or bundles; gives the exit status."""
+    from ..api import verify as compare
+
+    if data is None:
+        say(f"note: no --data given: plausible inputs are made up from seed {seed}")
+    with working(f"comparing {a.name} with {b.name}") as _:
+        report = compare(a, b, data, layers=layers, scale=scale, limit=limit, seed=seed)
+    facts = {"schema": "edgec.verify/1", "ok": report.passed, **report.to_json()}
+    emit(facts, as_json, _verify_text(facts, every_layer))
+    return Exit.DONE if report.passed else Exit.GATE_FAILED
+
+
+def _verify_text(facts: Mapping[str, Any], every_layer: bool) -> str:
+    verdict = "passed" if facts["passed"] else "FAILED"
+    lines = [f"{facts['a']} and {facts['b']} on {len(facts['samples'])} sample(s): {verdict}", ""]
+    rows = [
+        (o["name"], _figure(o["error"], "relative"), _figure(o["error"], "tolerance"), _figure(o["error"], "sqnr_db"))
+        + (_figure(o["error"], "max_abs"), "ok" if o["passed"] else "FAILED", o["why"])
+        for o in facts["outputs"]
+    ]
+    lines.append(table(("output", "error", "tolerance", "SQNR dB", "max abs", "", ""), rows, right=(1, 2, 3, 4)))
+    first = facts["first_diverging"]
+    if first is not None:
+        lines += ["", f"first diverging layer: {first['name']} ({', '.join(first['operators'])})"]
+        if first["sources"]:
+            lines.append(f"  made from: {', '.join(first['sources'])}")
+    if facts["layers"]:
+        shown = list(facts["layers"])
+        if not every_layer:
+            shown = sorted(shown, key=lambda layer: -_severity(layer))[:LAYERS_SHOWN]
+            lines += ["", f"the {len(shown)} layers of {len(facts['layers'])} with the largest errors (--layers lists all):"]
+        rows = [
+            (la["name"], ",".join(la["operators"]), la["dtype"], _figure(la["isolated"], "relative"))
+            + (_figure(la["accumulated"], "relative"), _figure(la["isolated"] or la["accumulated"], "tolerance"))
+            + (_drift(la, "mean_shift"), ",".join(la["flags"]))
+            for la in shown
+        ]
+        heads = ("layer", "operators", "type", "isolated", "accumulated", "tolerance", "drift", "flags")
+        lines += ["", table(heads, rows, right=(3, 4, 5, 6))]
+    lines += [f"note: {note}" for note in facts["notes"]]
+    return "\n".join(lines)
+
+
+def _figure(figures: Mapping[str, Any] | None, key: str) -> Any:
+    return None if figures is None else figures[key]
+
+
+def _drift(layer: Mapping[str, Any], key: str) -> Any:
+    drift = layer["drift"]
+    return None if drift is None else drift.get(key)
+
+
+def _severity(layer: Mapping[str, Any]) -> float:
+    figures = layer["isolated"] or layer["accumulated"]
+    if figures is None:
+        return 0.0
+    return float(figures["relative"]) / max(float(figures["tolerance"]), 1e-30)

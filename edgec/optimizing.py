@@ -1,0 +1,198 @@
+"""Running pass pipelines on models: what `optimize` and `compile` share between the Python API and the driver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from .ir.model import Model
+
+if TYPE_CHECKING:
+    from .passes.context import Context
+    from .passes.manager import PassReport
+    from .passes.observers import Observer
+
+Source = Union[Model, str, "os.PathLike[str]"]
+TEXT_SUFFIX = ".edgec"
+DEFAULT_PIPELINE = "default"
+
+
+@dataclass
+class Settings:
+    """How to optimise.
+
+    Attributes:
+        passes: pipeline text; the pipeline of the target, or the default one, when None.
+        target: the target, whose pipeline adds decompositions and opset limits.
+        target_options: options of the target.
+        opset: the ai.onnx opset that the result may use at most.
+        plugins: modules to import first; their passes, rules and operators register themselves.
+        check_each_pass: compare the outputs with the original after every pass.
+        data: a data set for that check; inputs are made up when None.
+        allow_approximate: permit rewrites whose error is more than rounding.
+        bisect_limit: apply only that many rewrites.
+        observers: told about the progress.
+    """
+
+    passes: str | None = None
+    target: str | None = None
+    target_options: Mapping[str, Any] = field(default_factory=dict)
+    opset: int | None = None
+    plugins: Sequence[str] = ()
+    check_each_pass: bool = False
+    data: Any = None
+    allow_approximate: bool = False
+    bisect_limit: int | None = None
+    observers: Iterable[Observer] = ()
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """An optimised model with the story of its making.
+
+    Attributes:
+        nodes_before: number of nodes, those of regions included; ``nodes_after`` likewise.
+        pipeline: the pipeline text that ran.
+    """
+
+    model: Model
+    reports: list[PassReport]
+    context: Context
+    pipeline: str
+    nodes_before: int
+    nodes_after: int
+
+    def passes(self) -> list[dict[str, Any]]:
+        """What each pass that changed something did, in order, without times."""
+        return [
+            {"name": str(r.step), "changes": dict(sorted(r.change.counts.items()))} for r in self.reports if r.change.modified
+        ]
+
+
+def open_model(source: Source, dims: Mapping[str, int] | None = None) -> Model:
+    """Read a model file (.onnx, or .edgec text), or copy a model; then bind dimensions."""
+    if isinstance(source, Model):
+        model = source.copy()
+    else:
+        path = Path(source)
+        if path.suffix == TEXT_SUFFIX:
+            model = _read_text(path)
+        else:
+            from .ir.serial.reader import read_model
+
+            model = read_model(path)
+    if dims:
+        from .ir.inference import bind_dims
+
+        bind_dims(model, dims)
+    return model
+
+
+def _read_text(path: Path) -> Model:
+    from .ir.diagnostics import E_TEXT, Diagnostic
+    from .ir.text import parse_model
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Diagnostic(E_TEXT, f"the file cannot be read: {error.strerror or error}", f"file '{path}'") from None
+    except UnicodeDecodeError as error:
+        hint = "a binary model needs the suffix .onnx"
+        raise Diagnostic(E_TEXT, f"the file is not UTF-8 text: {error.reason}", f"file '{path}'", hint) from None
+    model = parse_model(text, name=path.name)
+    model.path = path
+    return model
+
+
+def load_plugin_modules(modules: Sequence[str]) -> None:
+    """Import installed plugins (entry points) and the named modules; the current folder is searched too.
+
+    Raises:
+        Diagnostic: an import fails.
+    """
+    import sys
+    from importlib import import_module
+
+    from .ir.diagnostics import Diagnostic
+    from .passes.plugins import E_PLUGIN, load_plugins
+
+    load_plugins()
+    for name in modules:
+        here = os.getcwd()
+        added = here not in sys.path
+        if added:
+            sys.path.insert(0, here)
+        try:
+            import_module(name)
+        except Exception as error:
+            if isinstance(error, Diagnostic):
+                raise
+            message = f"plugin '{name}' failed to load: {type(error).__name__}: {error}"
+            hint = "give the name of a module that Python can import here"
+            raise Diagnostic(E_PLUGIN, message, f"module '{name}'", hint) from error
+        finally:
+            if added:
+                sys.path.remove(here)
+
+
+def run_pipeline(model: Model, settings: Settings) -> Optimized:
+    """Run the passes on a model, in place.
+
+    Raises:
+        Diagnostic: an unknown pass or target, a pass that failed, or E0621 when ``check_each_pass`` found a changed output.
+    """
+    load_plugin_modules(settings.plugins)
+    from .passes.context import Context
+    from .passes.manager import PassManager
+    from .passes.observers import BisectLimit
+
+    context = Context(allow_approximate=settings.allow_approximate)
+    if settings.opset is not None:
+        context.opsets[""] = settings.opset
+    pipeline = pipeline_text(settings)
+    observers = list(settings.observers)
+    if settings.bisect_limit is not None:
+        observers.append(BisectLimit(settings.bisect_limit))
+    before = node_count(model)
+    if settings.check_each_pass:
+        from .runtime.checking import run_checked
+
+        reports = run_checked(model, pipeline, feeds=_feeds(model, settings.data), context=context, observers=observers)
+    else:
+        reports = PassManager(pipeline, observers).run(model, context)
+    if settings.opset is not None:
+        model.opsets[""] = settings.opset
+    return Optimized(model, reports, context, pipeline, before, node_count(model))
+
+
+def pipeline_text(settings: Settings) -> str:
+    """The pipeline that the settings ask for: the given passes, else those of the target, else the default ones."""
+    from . import passes  # noqa: F401  (registers the passes)
+
+    if settings.passes is not None:
+        return settings.passes
+    if settings.target is None:
+        return DEFAULT_PIPELINE
+    from .lowering.registry import backend
+
+    runner = backend(settings.target)
+    return runner.pipeline(runner.options(settings.target_options))
+
+
+def _feeds(model: Model, data: Any) -> list[dict[str, Any]] | None:
+    if data is None:
+        return None
+    if isinstance(data, str | os.PathLike):
+        from .lowering.signature import Signature
+        from .runtime.dataset import load_dataset
+
+        return [sample.feeds for sample in load_dataset(Path(data), Signature.of(model))]
+    return [getattr(sample, "feeds", sample) for sample in data]
+
+
+def node_count(model: Model) -> int:
+    """The number of nodes, those of regions included."""
+    return sum(1 for _ in model.graph.walk())
