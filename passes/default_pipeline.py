@@ -17,8 +17,19 @@ CLEANUP_PASSES = (
 )
 """What is repeated until nothing changes, before and after the recognisers."""
 
-RECOGNIZERS: tuple[str, ...] = ()
-"""What replaces spellings in small operators by one operator, in the order in which they build on each other."""
+RECOGNIZERS = (
+    "recognize-activations",
+    "recognize-normalization",
+    "recognize-rms-normalization",
+    "recognize-rotary-embedding",
+    "recognize-attention",
+    "fold-batch-norm",
+    "fold-scale-bias",
+    "fold-pad",
+    "form-gemm",
+    "sink-transposes",
+)
+"""What replaces spellings in small operators by one operator, and moves work into constant weights."""
 
 
 def cleanup_pipeline(max_rounds: int = 10) -> str:
@@ -32,5 +43,5 @@ def cleanup_pipeline(max_rounds: int = 10) -> str:
 
 
 def default_pipeline() -> str:
-    """The text of the portable pipeline: cleanup, recognition, cleanup of what that leaves."""
-    return ",".join([cleanup_pipeline(), *RECOGNIZERS, f"fix({','.join(CLEANUP_PASSES)})", "share-constants"])
+    """The text of the portable pipeline: cleanup, then recognition and cleanup until nothing changes."""
+    return f"{cleanup_pipeline()},fix({','.join(RECOGNIZERS + CLEANUP_PASSES)}),share-constants"
