@@ -90,7 +90,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 def _read_npz(path: Path) -> Sample:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             feeds = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         hint = "string inputs must be stored as text arrays, not as objects" if "pickle" in str(error) else ""
@@ -136,7 +136,8 @@ def _read_protobuf(path: Path, spec: TensorSpec | None) -> tuple[str, Any]:
             sequence = onnx.SequenceProto.FromString(raw)
             return sequence.name, numpy_helper.to_list(sequence)
         optional = onnx.OptionalProto.FromString(raw)
-        return optional.name, numpy_helper.to_optional(optional)
+        present = any(optional.HasField(f) for f in ("tensor_value", "sequence_value", "optional_value"))
+        return optional.name, numpy_helper.to_optional(optional) if present else None
     except (OSError, DecodeError, ValueError, TypeError, RuntimeError) as error:
         raise Diagnostic(E_DATA, f"not a readable ONNX tensor file: {error}", str(path)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,16 +38,28 @@ class Subject:
         graph: the ONNX graph for intermediate values, None for bundles of runtimes that do not execute ONNX.
     """
 
-    def __init__(self, source: str | Path | Model | Bundle) -> None:
+    def __init__(self, source: str | Path | Model | Bundle, libraries: Sequence[str | Path] = ()) -> None:
         """Open a model file, a model, a bundle, or the path of a bundle.
+
+        Args:
+            source: what to open.
+            libraries: shared libraries with custom operators, besides those that the source names itself.
 
         Raises:
             Diagnostic: what reading a model or opening a bundle raises.
         """
         self._scratch = tempfile.TemporaryDirectory(prefix="edgec-verify-")
+        self._given = tuple(libraries)
+        try:
+            self._open(source)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, source: str | Path | Model | Bundle) -> None:
         self._folder: Path = Path(self._scratch.name)
         self._bundle: Bundle | None = None
-        self.libraries: tuple[str, ...] = ()
+        self.libraries: tuple[str, ...] = tuple(str(library) for library in self._given)
         self.model: Model | None = None
         if isinstance(source, str | Path) and is_bundle(source):
             source = load_bundle(source)
@@ -55,7 +67,7 @@ class Subject:
             self._open_bundle(source)
         elif isinstance(source, Model):
             self.label = source.path.name if source.path is not None else "model"
-            self.libraries = source.custom_op_libraries
+            self.libraries += source.custom_op_libraries
             self.signature = Signature.of(source)
             self.model = source
             path = self._folder / "model.onnx"
@@ -75,7 +87,7 @@ class Subject:
         if name:
             path = bundle.folder / name
             self.model = read_model(path)
-            self.libraries = tuple(str(bundle.folder / entry) for entry in bundle.manifest["options"].get("custom_op_libraries", ()))
+            self.libraries += tuple(str(bundle.folder / entry) for entry in bundle.manifest["options"].get("custom_op_libraries", ()))
             self.graph = ProtoGraph(self._lighten(_parse(path), path.parent))
 
     def _lighten(self, proto: Any, folder: Path) -> Any:

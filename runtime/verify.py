@@ -38,6 +38,7 @@ def verify(
     limit: int | None = None,
     budget: int = 256 << 20,
     seed: int = 0,
+    custom_op_libraries: Sequence[str | Path] = (),
 ) -> Report:
     """Run two models on the same data and compare their outputs and, by debug handle, every tensor both
     compute.
@@ -52,12 +53,13 @@ def verify(
         budget: bytes of intermediate tensors of one model held at a time (about; single tensors may be
             larger).
         seed: for made-up inputs.
+        custom_op_libraries: shared libraries with kernels for operators that the runtime does not know.
 
     Raises:
         Diagnostic: E0622 when the signatures do not match, E0601–E0604 for bad data, and what running a model
             raises.
     """
-    with Subject(a) as first, Subject(b) as second:
+    with Subject(a, custom_op_libraries) as first, Subject(b, custom_op_libraries) as second:
         _check_inputs(first, second)
         samples = _sample_source(first, data, limit, seed)
         return _Comparison(first, second, samples, scale, budget, seed).report(layers)
