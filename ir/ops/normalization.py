@@ -70,7 +70,7 @@ class BatchNormalization(Op):
         return rounded(x * factor.reshape(form) + offset.reshape(form), dtype)
 
 
-def _standardized(x: Array, axes: Any, epsilon: float) -> tuple[Array, Array, Array]:
+def standardized(x: Array, axes: Any, epsilon: float) -> tuple[Array, Array, Array]:
     """The centred and scaled array, the mean and the inverse standard deviation over ``axes`` (kept as ones)."""
     mean = x.mean(axis=axes, keepdims=True)
     centred = x - mean
@@ -94,11 +94,11 @@ class InstanceNormalization(Op):
         return TensorType(dtype, input.shape)
 
     def evaluate(self, input: Array, scale: Array, b: Array) -> Array:
-        y, _, _ = _standardized(widened(input), tuple(range(2, input.ndim)), self.epsilon)
+        y, _, _ = standardized(widened(input), tuple(range(2, input.ndim)), self.epsilon)
         return rounded(y * _per_channel(scale, input.ndim) + _per_channel(b, input.ndim), input.dtype)
 
 
-def _check_tail(operand: Any, shape: Any, axis: int, name: str) -> None:
+def check_tail(operand: Any, shape: Any, axis: int, name: str) -> None:
     """Check that scale or bias broadcasts to the normalised trailing dimensions."""
     tail, own = shape[axis:], shape_of(operand)
     if own is None:
@@ -123,27 +123,28 @@ class LayerNormalization(Op):
         if type(x) is not TensorType:
             return unresolved(x, "X")
         dtype, shape = float_dtype(x), x.shape
-        statistic = _stash(self.stash_type)
+        statistic = stash_dtype(self.stash_type)
         if shape is None:
             return TensorType(dtype, None), TensorType(statistic, None), TensorType(statistic, None)
         axis = normalize_axis(self.axis, len(shape))
-        _check_tail(scale, shape, axis, "Scale")
+        check_tail(scale, shape, axis, "Scale")
         if b is not None:
-            _check_tail(b, shape, axis, "B")
+            check_tail(b, shape, axis, "B")
         reduced = TensorType(statistic, shape[:axis] + (1,) * (len(shape) - axis))
         return TensorType(dtype, shape), reduced, reduced
 
     def evaluate(self, x: Array, scale: Array, b: Array | None = None) -> Any:
         axes = tuple(range(self.axis % x.ndim, x.ndim))
-        y, mean, inverse = _standardized(widened(x), axes, self.epsilon)
+        y, mean, inverse = standardized(widened(x), axes, self.epsilon)
         y = y * widened(scale)
         if b is not None:
             y = y + widened(b)
-        statistic = _stash(self.stash_type).numpy
+        statistic = stash_dtype(self.stash_type).numpy
         return rounded(y, x.dtype), rounded(mean, statistic), rounded(inverse, statistic)
 
 
-def _stash(code: int) -> DType:
+def stash_dtype(code: int) -> DType:
+    """The element type that a stash_type attribute names."""
     found = _STASH.get(code)
     if found is None:
         raise attribute_error(f"stash_type {code} is not a floating-point type")
@@ -163,9 +164,9 @@ class RMSNormalization(Op):
         if type(x) is not TensorType:
             return unresolved(x, "X")
         float_dtype(x)
-        _stash(self.stash_type)
+        stash_dtype(self.stash_type)
         if x.shape is not None:
-            _check_tail(scale, x.shape, normalize_axis(self.axis, len(x.shape)), "scale")
+            check_tail(scale, x.shape, normalize_axis(self.axis, len(x.shape)), "scale")
         dtype = scale.dtype if type(scale) is TensorType else x.dtype
         if dtype not in FLOATS:
             raise dtype_error(f"scale may not be {dtype}")
@@ -206,7 +207,7 @@ class GroupNormalization(Op):
 
     def evaluate(self, x: Array, scale: Array, bias: Array) -> Array:
         grouped = widened(x).reshape(x.shape[0], self.num_groups, -1)
-        y = _standardized(grouped, -1, self.epsilon)[0].reshape(x.shape)
+        y = standardized(grouped, -1, self.epsilon)[0].reshape(x.shape)
         return rounded(y * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim), x.dtype)
 
 
