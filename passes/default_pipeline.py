@@ -25,6 +25,7 @@ RECOGNIZERS = (
     "recognize-attention",
     "fold-batch-norm",
     "fold-scale-bias",
+    "merge-slices",
     "fold-pad",
     "form-gemm",
     "sink-transposes",

@@ -13,6 +13,7 @@ from ..ir.ops.conv import Conv, ConvTranspose
 from ..ir.ops.matmul import Gemm, MatMul
 from ..ir.ops.normalization import BatchNormalization
 from ..ir.ops.reshape import Reshape
+from ..ir.ops.unary import Neg
 from .algebra import exclusive, scalar
 from .channel_parameters import Array, Weights, per_channel, weights_of
 from .driver import RulePass
@@ -161,6 +162,17 @@ def fold_scale(node: Node, b: Rewriter) -> Result:
     if factor.size == 1:
         factor = np.broadcast_to(factor, weights.bias.shape)
     return _refined(b, weights, weights.scaled(factor), weights.bias * factor)
+
+
+@rewrites_op(Neg, name="fold-negation", group=SCALE_BIAS)
+def fold_negation(node: Node, b: Rewriter) -> Result:
+    """−product(x; w, b)."""
+    x = node.inputs[0]
+    product = x.producer if x is not None else None
+    if product is None or x is None or not isinstance(product.op, Conv | ConvTranspose | Gemm | MatMul) or not exclusive(x, node):
+        return None
+    weights = weights_of(product)
+    return None if weights is None else _refined(b, weights, -weights.weight, -weights.bias)
 
 
 @rewrites_op(Add, Sub, name="fold-bias", group=SCALE_BIAS)

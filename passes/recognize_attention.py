@@ -9,9 +9,12 @@ from typing import ClassVar
 from ..ir.graph import Node, Value
 from ..ir.ops.attention import Attention, RotaryEmbedding
 from ..ir.ops.binary import Add, Div, Mul
+from ..ir.ops.concat import Split
+from ..ir.ops.gather import Gather
 from ..ir.ops.logical import Where
 from ..ir.ops.matmul import MatMul
-from ..ir.ops.reshape import Expand, Reshape, Unsqueeze
+from ..ir.ops.reshape import Expand, Reshape, Squeeze, Unsqueeze
+from ..ir.ops.slice import Slice
 from ..ir.ops.softmax import Softmax
 from ..ir.ops.transpose import Transpose
 from ..ir.ops.unary import Identity, IsNaN
@@ -280,6 +283,9 @@ def _packed(value: Value | None, b: Rewriter) -> tuple[Value, int] | None:
             return None
         b.credit(node)
         return b.add(replace(node.op, num_heads=inner[1]), inner[0], *node.inputs[1:]), inner[1]
+    stacked = _stacked(node, b)
+    if stacked is not None:
+        return stacked
     if node is None or not isinstance(node.op, Transpose) or node.op.perm != (0, 2, 1, 3) or node.inputs[0] is None:
         return None
     split = node.inputs[0].producer
@@ -292,6 +298,52 @@ def _packed(value: Value | None, b: Rewriter) -> tuple[Value, int] | None:
     if not isinstance(heads, int) or not isinstance(size, int) or source.shape != (batch, tokens, heads * size):
         return None
     return source, heads
+
+
+def _stacked(node: Node | None, b: Rewriter) -> tuple[Value, int] | None:
+    """One of n packed tensors of which one projection ``[batch, tokens, n · heads · size]`` computes all.
+
+    The spelling is Reshape to ``[batch, tokens, n, heads, size]`` → Transpose(2, 0, 3, 1, 4) → the i-th part of the first axis.
+    """
+    picked = _picked_part(node)
+    if picked is None:
+        return None
+    turned, index = picked
+    if turned is None or not isinstance(turned.op, Transpose) or turned.op.perm != (2, 0, 3, 1, 4) or turned.inputs[0] is None:
+        return None
+    split = turned.inputs[0].producer
+    if split is None or not isinstance(split.op, Reshape) or split.inputs[0] is None:
+        return None
+    source, shape = split.inputs[0], split.output.shape
+    if source.rank != 3 or source.shape is None or shape is None or len(shape) != 5:
+        return None
+    batch, tokens, count, heads, size = shape
+    if not all(isinstance(d, int) for d in (count, heads, size)) or source.shape != (batch, tokens, count * heads * size):
+        return None
+    b.credit(turned, split)
+    parts = b.add(Split(axis=2), source, b.ints((heads * size,) * count), outputs=count)
+    return (parts[index] if count > 1 else parts), heads
+
+
+def _picked_part(node: Node | None) -> tuple[Node | None, int] | None:
+    """The node whose result's first axis is picked at one index, and the index."""
+    if node is None or node.inputs[0] is None:
+        return None
+    if isinstance(node.op, Gather) and node.op.axis == 0 and (chosen := node.inputs[1]) is not None and chosen.rank == 0:
+        return (node.inputs[0].producer, chosen.ints[0]) if chosen.ints is not None and chosen.ints[0] >= 0 else None
+    axes = node.operand(1)
+    if not isinstance(node.op, Squeeze) or axes is None or axes.ints != (0,):
+        return None
+    part = node.inputs[0]
+    cut = part.producer
+    if cut is None or cut.inputs[0] is None:
+        return None
+    if isinstance(cut.op, Split) and cut.op.axis == 0 and all(v.shape is not None and v.shape[0] == 1 for v in cut.outputs):
+        return cut.inputs[0].producer, part.index
+    starts, ends, sliced, steps = (v.ints if (v := cut.operand(i)) is not None else None for i in (1, 2, 3, 4))
+    if isinstance(cut.op, Slice) and sliced == (0,) and steps in (None, (1,)) and starts is not None and ends is not None:
+        return (cut.inputs[0].producer, starts[0]) if starts[0] >= 0 and part.shape is not None and part.shape[0] == 1 else None
+    return None
 
 
 def _merge(b: Rewriter, value: Value) -> Value:
