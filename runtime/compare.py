@@ -82,7 +82,7 @@ def is_float(array: Array) -> bool:
 def as_float(array: Array) -> Array:
     """The array as float64 or, for complex elements, as pairs of float64."""
     if array.dtype.kind == "c":
-        array = np.stack((array.real, array.imag), axis=-1)
+        array = np.stack((np.real(array), np.imag(array)), axis=-1)
     with np.errstate(invalid="ignore"):
         return array.astype(np.float64)
 

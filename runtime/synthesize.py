@@ -51,6 +51,7 @@ def synthesize_feeds(
     Raises:
         Diagnostic: E0606 when ``accepts`` refuses all attempts.
     """
+    bindings: dict[str, int] = {}
     for trial in _TRIALS:
         bindings = {**_bindings(model, trial), **(dims or {})}
         made = [_feeds(model, np.random.default_rng([seed, i]), bindings, trial) for i in range(count)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,11 +53,9 @@ class OrtBackend(Backend):
 
         return onnxruntime.__version__
 
-    @cached_property
+    @property
     def matrix(self) -> Sequence[Support]:
         """One row per operator class, from the runtime's kernel registry."""
-        from ...ir import ops  # noqa: F401
-
         return rows(self.version())
 
     def support(self, node: Node) -> Verdict:

@@ -59,7 +59,7 @@ class Schema:
 @lru_cache(maxsize=1)
 def kernels() -> dict[tuple[str, str], tuple[Kernel, ...]]:
     """The CPU kernels by domain (empty for ai.onnx) and operator name."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[attr-defined]
 
     found: dict[tuple[str, str], list[Kernel]] = {}
     for entry in state.get_all_opkernel_def():
@@ -73,7 +73,7 @@ def kernels() -> dict[tuple[str, str], tuple[Kernel, ...]]:
 @lru_cache(maxsize=1)
 def schemas() -> dict[tuple[str, str], tuple[Schema, ...]]:
     """The operator schemas that the runtime knows, newest first."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[attr-defined]
 
     found: dict[tuple[str, str], list[Schema]] = {}
     for entry in state.get_all_operator_schema():
@@ -112,7 +112,7 @@ def function_problem(domain: str, name: str, opset: int) -> str | None:
     if domain:
         return missing
     try:
-        schema = onnx.defs.get_schema(name, min(opset, onnx.defs.onnx_opset_version()), domain)
+        schema: Any = onnx.defs.get_schema(name, min(opset, onnx.defs.onnx_opset_version()), domain)
     except onnx.defs.SchemaError:
         return missing
     if schema.has_context_dependent_function:

@@ -82,6 +82,8 @@ def _problems(nodes: Sequence[Node], model: Model, opset: int, version: str, cus
 
 def rows(version: str) -> list[Support]:
     """One row per operator class: how it runs at the preferred opset, or else at any."""
+    from ...ir import ops  # noqa: F401
+
     found = []
     for (domain, name), op in sorted(OPS.items()):
         known = (domain, name) in kernels()

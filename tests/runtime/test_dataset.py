@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -21,7 +22,7 @@ SIGNATURE = Signature(
 )
 
 
-def feeds(n: int = 2) -> dict[str, np.ndarray]:
+def feeds(n: int = 2) -> dict[str, Any]:
     """Feeds that fit `SIGNATURE`."""
     return {"image": np.full((n, 3), n, np.float32), "ids": np.arange(n, dtype=np.int64)}
 
@@ -109,7 +110,7 @@ def test_nan_is_flagged(tmp_path: Path) -> None:
     ],
 )
 def test_feeds_that_do_not_fit(tmp_path: Path, change: dict[str, np.ndarray | None], code: str, text: str) -> None:
-    arrays = {name: array for name, array in {**feeds(), **change}.items() if array is not None}
+    arrays: dict[str, Any] = {name: array for name, array in {**feeds(), **change}.items() if array is not None}
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(Diagnostic) as caught:
         load_dataset(tmp_path, SIGNATURE)
