@@ -12,35 +12,28 @@ from ..dtypes import DType
 from ..op import Op
 from ..types import TensorType
 from .common import attribute_error, dtype_error
-from .elementwise import FLOAT8, check_type, combine, partial
+from .elementwise import FLOAT8, check_type, combine, fit, partial
 
 CAST_TYPES = frozenset(DType) - {DType.COMPLEX64, DType.COMPLEX128}
+CAST_LIKE_TYPES = CAST_TYPES - {DType.FLOAT6E2M3, DType.FLOAT6E3M2}
 BITCAST_TYPES = frozenset(DType) - {DType.STRING, DType.FLOAT6E2M3, DType.FLOAT6E3M2}
 ROUND_MODES = ("up", "down", "nearest")
 
 
-def cast_type(op: Op, x: TensorType, to: DType) -> TensorType:
-    """The type of a tensor after a cast; contents survive between integers and booleans, constant numbers as integers."""
-    check_type(op, x.dtype, CAST_TYPES)
-    if to not in CAST_TYPES:
+def cast_type(op: Op, x: TensorType, to: DType, allowed: frozenset[DType]) -> TensorType:
+    """The type of a tensor after a cast; integers, booleans and constant numbers stay known as integers."""
+    check_type(op, x.dtype, allowed)
+    if to not in allowed:
         raise dtype_error(f"{op.op_name} cannot give {to}")
     if x.content is None:
         if x.dtype is to:
             return x
         if x.numbers is not None and to.is_integer and all(abs(n) < 1 << to.bits - 1 for n in x.numbers):
-            return TensorType(to, x.shape, tuple(int(n) for n in x.numbers))
+            return TensorType(to, x.shape, tuple(fit(int(n), to) for n in x.numbers))
         return TensorType(to, x.shape)
     if to is DType.BOOL and x.dtype is not DType.BOOL:
         return combine(to, x.shape, lambda c: int(c != 0) if isinstance(c, int) else None, x)
-    return combine(to, x.shape, lambda c: _wrapped(c, to) if isinstance(c, int) else c, x)
-
-
-def _wrapped(number: int, to: DType) -> int:
-    """The low bits of an integer, as a cast keeps them."""
-    if not to.is_integer:
-        return number
-    low = number & ((1 << to.bits) - 1)
-    return low - (1 << to.bits) if to.is_signed_integer and low >> (to.bits - 1) else low
+    return combine(to, x.shape, lambda c: c, x)
 
 
 def cast_array(x: Array, to: DType, saturate: bool = True, round_mode: str = "up") -> Array:
@@ -169,7 +162,7 @@ class Cast(Op):
         if not isinstance(x, TensorType):
             partial(x)
             return TensorType(self.to, None)
-        return cast_type(self, x, self.to)
+        return cast_type(self, x, self.to, CAST_TYPES)
 
     def evaluate(self, x: Array) -> Any:
         return cast_array(x, self.to, bool(self.saturate), self.round_mode)
@@ -190,7 +183,7 @@ class CastLike(Op):
         if not isinstance(x, TensorType):
             partial(x)
             return TensorType(target_type.dtype, None)
-        return cast_type(self, x, target_type.dtype)
+        return cast_type(self, x, target_type.dtype, CAST_LIKE_TYPES)
 
     def evaluate(self, x: Array, target_type: Array) -> Any:
         return cast_array(x, DType.from_numpy(target_type.dtype), bool(self.saturate), self.round_mode)
