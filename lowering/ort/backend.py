@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ...ir.diagnostics import Diagnostic, did_you_mean
 from ...ir.graph import Node
 from ...ir.model import Model
+from ...passes.default_pipeline import default_pipeline
 from ..artifact import Artifact, Loss, debug_handles
 from ..backend import E_LOAD, E_OPTION, Backend, Session, Support, Verdict, refuse
 from ..signature import Signature
@@ -70,7 +71,7 @@ class OrtBackend(Backend):
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline."""
-        return "default"
+        return default_pipeline()
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""
