@@ -258,7 +258,7 @@ class SwiGLU(Op):
         if not isinstance(a, TensorType) or not isinstance(b, TensorType):
             unknown = partial(a, b)
             known = a if isinstance(a, TensorType) else b
-            return known if isinstance(known, TensorType) else unknown
+            return known.with_shape(known.shape) if isinstance(known, TensorType) else unknown
         check_same(self, a.dtype, b.dtype)
         check_type(self, a.dtype, FLOATS)
         if a.shape is None or b.shape is None:
@@ -317,7 +317,7 @@ class Hardmax(Op):
         check_type(self, x.dtype, FLOATS)
         if x.shape is not None:
             normalize_axis(self.axis, len(x.shape))
-        return x
+        return x.with_shape(x.shape)
 
     def evaluate(self, x: Array) -> Any:
         result = np.zeros(x.shape, x.dtype)

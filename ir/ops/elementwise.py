@@ -111,7 +111,7 @@ class Unary(Op, abstract=True):
         dtype = self.result or x.dtype
         if x.content is not None:
             return combine(dtype, x.shape, self.element, x)
-        return x if dtype is x.dtype else TensorType(dtype, x.shape)
+        return x if dtype is x.dtype and x.numbers is None else TensorType(dtype, x.shape)
 
     def element(self, x: Dim) -> Dim | None:
         """The result for one known integer element, None where it is not known."""

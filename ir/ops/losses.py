@@ -95,7 +95,7 @@ class SoftmaxCrossEntropyLoss(Op):
 
     def infer(self, scores: TensorType, labels: TensorType, weights: TensorType | None = None) -> Any:
         loss = _loss_type(self, self.reduction, scores, labels, weights)
-        return loss, scores if isinstance(scores, TensorType) else partial(scores)
+        return loss, scores.with_shape(scores.shape) if isinstance(scores, TensorType) else partial(scores)
 
     def evaluate(self, scores: Array, labels: Array, weights: Array | None = None) -> Any:
         log_prob = in_float32(lambda x: log_softmax(x, 1), scores.dtype, scores)

@@ -196,7 +196,7 @@ class Dropout(Op):
         if not isinstance(data, TensorType):
             return partial(data), TensorType(DType.BOOL, None)
         check_type(self, data.dtype, self.types)
-        return data, TensorType(DType.BOOL, data.shape)
+        return data.with_shape(data.shape), TensorType(DType.BOOL, data.shape)
 
     def evaluate(self, data: Array, ratio: Array | None = None, training_mode: Array | None = None) -> Any:
         share = 0.5 if ratio is None else float(ratio.reshape(-1)[0])

@@ -32,7 +32,7 @@ class AlongAxis(Op, abstract=True):
             check_type(self, x.dtype, FLOATS)
         if x.shape is not None:
             normalize_axis(self.axis, len(x.shape))
-        return x
+        return x if x.numbers is None else x.with_shape(x.shape)
 
     def compute(self, x: Array) -> Any:
         """The result for an array that is not a narrow float."""

@@ -30,7 +30,7 @@ from edgec.ir.ops.reduction import (
 from edgec.ir.ops.signal_windows import HannWindow, MelWeightMatrix
 from edgec.ir.ops.softmax import LogSoftmax, LpNormalization, Softmax
 from edgec.ir.types import UNKNOWN, TensorType
-from tests.ir.ops.operator_lists import RANDOM, REDUCTIONS
+from tests.ir.ops.operator_lists import MATHEMATICS, RANDOM, REDUCTIONS
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 IMAGE = TensorType(DType.FLOAT, (BATCH, 3, LENGTH, 8))
@@ -122,6 +122,20 @@ def test_softmax() -> None:
         [0, 0],
         [0.25, 0.75],
     ]
+
+
+@pytest.mark.parametrize("name", sorted({*MATHEMATICS, *REDUCTIONS} - {"Identity", "Clip"}))
+def test_results_do_not_carry_the_numbers_of_constants(name: str) -> None:
+    """The numbers of a constant operand must not be taken for those of the result."""
+    op = OPS[("", name)](**({"direction": "LEFT"} if name == "BitShift" else {}))
+    least, _ = op.arity()
+    held = TensorType(DType.FLOAT, (2, 2), numbers=(1.0, 2.0, 3.0, 4.0))
+    try:
+        results = infer_types(op, [held] * least, 1)
+    except Diagnostic:
+        assert name not in ("Relu", "Exp", "Softmax", "Hardmax", "Add", "ReduceMax")
+        return
+    assert all(r.numbers is None for r in results if isinstance(r, TensorType))
 
 
 def test_losses() -> None:
