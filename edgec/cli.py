@@ -309,6 +309,8 @@ def _invoke(given: list[str]) -> int:
         result = app(given, prog_name="edgec", standalone_mode=False)
     except typer.BadParameter.__mro__[2] as error:  # the base class of all usage errors, wherever typer keeps it
         return _usage(error, given)
+    if result == INTERRUPTED:
+        raise KeyboardInterrupt
     if sys.stdout is not None:
         sys.stdout.flush()
     return result if isinstance(result, int) else 0

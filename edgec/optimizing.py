@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Source = Union[Model, str, "os.PathLike[str]"]
 TEXT_SUFFIX = ".edgec"
-DEFAULT_PIPELINE = "default"
+_DEFAULT = re.compile(r"(?<![\w=-])default(?![\w=-])")
 
 
 @dataclass
@@ -169,17 +170,20 @@ def run_pipeline(model: Model, settings: Settings) -> Optimized:
 
 
 def pipeline_text(settings: Settings) -> str:
-    """The pipeline that the settings ask for: the given passes, else those of the target, else the default ones."""
+    """The pipeline that the settings ask for: the given passes, else those of the target, else the portable ones.
+
+    The word ``default`` in a pipeline stands for the portable pipeline, so that ``default,my-pass`` adds to it.
+    """
     from . import passes  # noqa: F401  (registers the passes)
+    from .passes.default_pipeline import default_pipeline
 
-    if settings.passes is not None:
-        return settings.passes
-    if settings.target is None:
-        return DEFAULT_PIPELINE
-    from .lowering.registry import backend
+    text = settings.passes
+    if text is None and settings.target is not None:
+        from .lowering.registry import backend
 
-    runner = backend(settings.target)
-    return runner.pipeline(runner.options(settings.target_options))
+        runner = backend(settings.target)
+        text = runner.pipeline(runner.options(settings.target_options))
+    return _DEFAULT.sub(default_pipeline(), "default" if text is None else text)
 
 
 def _feeds(model: Model, data: Any) -> list[dict[str, Any]] | None:

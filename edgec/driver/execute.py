@@ -116,8 +116,9 @@ def _verify_text(facts: Mapping[str, Any], every_layer: bool) -> str:
     if facts["layers"]:
         shown = list(facts["layers"])
         if not every_layer:
-            shown = sorted(shown, key=lambda layer: -_severity(layer))[:LAYERS_SHOWN]
-            lines += ["", f"the {len(shown)} layers of {len(facts['layers'])} with the largest errors (--layers lists all):"]
+            differing = [layer for layer in shown if _severity(layer) > 0]
+            shown = sorted(differing, key=lambda layer: -_severity(layer))[:LAYERS_SHOWN]
+            lines += ["", f"{len(differing)} of {len(facts['layers'])} layers differ; these most, by their tolerance (--layers lists all):"]
         rows = [
             (la["name"], ",".join(la["operators"]), la["dtype"], _figure(la["isolated"], "relative"))
             + (_figure(la["accumulated"], "relative"), _figure(la["isolated"] or la["accumulated"], "tolerance"))
