@@ -139,7 +139,10 @@ class _Unroller:
         return self.graph.add(Concat(axis), *wide, before=self.node)
 
     def _infer_again(self, before: Node | None) -> None:
-        """Types of the copies from scratch: what holds for all iterations is less than what holds for one."""
+        """Types of the copies from scratch: what holds for all iterations is less than what holds for one.
+
+        The copies lose their debug handles: no value of the imported model equals the value of one iteration.
+        """
         node = before.next if before is not None else self.graph.first
         while node is not None and node is not self.node:
             for inner in (node, *(n for region in node.regions for n in region.walk())):
@@ -153,7 +156,7 @@ class _Unroller:
 
 
 def _forget(node: Node) -> None:
-    if not isinstance(node.op, Opaque):
-        for value in node.outputs:
-            if isinstance(value.type, TensorType):
-                value.type = TensorType(value.type.dtype, None)
+    for value in node.outputs:
+        value.origins = ()
+        if isinstance(value.type, TensorType) and not isinstance(node.op, Opaque):
+            value.type = TensorType(value.type.dtype, None)
