@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..data import TensorData
 from ..dims import Dim
 from ..dtypes import DType
@@ -78,6 +80,16 @@ class CategoryMapper(_Classic):
         if not isinstance(X, TensorType):
             return unknown_of(X, "X")
         return TensorType(DType.INT64 if X.dtype is DType.STRING else DType.STRING, X.shape)
+
+    def evaluate(self, X: Any) -> Any:
+        strings, integers = self.cats_strings or (), self.cats_int64s or ()
+        if X.dtype == np.object_:
+            table: dict[Any, Any] = dict(zip(strings, integers, strict=True))
+            found = [table.get(str(item), self.default_int64) for item in X.reshape(-1)]
+            return np.array(found, np.int64).reshape(X.shape)
+        table = dict(zip(integers, strings, strict=True))
+        texts = [table.get(int(item), self.default_string) for item in X.reshape(-1)]
+        return np.array(texts, np.object_).reshape(X.shape)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ class Reshape(Op):
         if wanted is None:
             return TensorType(data.dtype, None)
         target = self._target(data.shape, wanted)
-        if data.shape is not None:
+        if data.shape is None:
+            target = [None if d == -1 else d for d in target]
+        else:
             self._settle(data.shape, target)
         content = data.content if data.content is not None and None not in target else None
         return TensorType(data.dtype, tuple(target), content)  # type: ignore[arg-type]

@@ -18,7 +18,8 @@ from edgec.ir.types import TensorType, refine
 
 
 @lru_cache(maxsize=1)
-def _all_cases() -> tuple[Any, ...]:
+def all_cases() -> tuple[Any, ...]:
+    """Every node case of the installed suite, collected once."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
@@ -29,7 +30,7 @@ def _all_cases() -> tuple[Any, ...]:
 def cases_of(operators: Sequence[str], domain: str = "") -> list[Any]:
     """The cases whose model is a single node with one of the operators (functions are not expanded)."""
     chosen = []
-    for case in _all_cases():
+    for case in all_cases():
         nodes = case.model.graph.node
         if len(nodes) == 1 and nodes[0].op_type in operators and nodes[0].domain == domain:
             chosen.append(case)
