@@ -5,15 +5,31 @@ Only contractions are counted (convolutions, matrix products, attention, recurre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ..ir.dims import Dim, maximum, product, symbol
 from ..ir.graph import Graph, Node
-from ..ir.op import EDGEC, MICROSOFT, Opaque
+from ..ir.op import MICROSOFT, Opaque
 
 Formula = Callable[[Node], "Dim | None"]
+Combination = Callable[[Node, "list[Dim]"], "Dim | None"]
 MACS: dict[tuple[str, str], Formula] = {}
+COMBINATIONS: dict[tuple[str, str], Combination] = {}
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of a graph.
+
+    Attributes:
+        macs: multiply-accumulates of all nodes whose work is known, those of regions included.
+        unknown: the other nodes: opaque operators, and contractions of unknown shapes.
+    """
+
+    macs: Dim
+    unknown: tuple[Node, ...]
 
 
 def macs_of(*names: str, domain: str = "") -> Callable[[Formula], Formula]:
@@ -27,29 +43,57 @@ def macs_of(*names: str, domain: str = "") -> Callable[[Formula], Formula]:
     return register
 
 
+def combines(name: str, domain: str = "") -> Callable[[Combination], Combination]:
+    """Register how an operator's work follows from that of its regions."""
+
+    def register(combination: Combination) -> Combination:
+        COMBINATIONS[(domain, name)] = combination
+        return combination
+
+    return register
+
+
+def graph_work(graph: Graph) -> Work:
+    """The work of a graph, and the nodes about which nothing is known."""
+    unknown: list[Node] = []
+    total = _graph(graph, unknown)
+    return Work(total, tuple(unknown))
+
+
 def node_macs(node: Node) -> Dim | None:
-    """Multiply-accumulates of one node with its regions; None when they are not known (opaque operators, unknown shapes)."""
-    formula = MACS.get((node.op.domain, node.op.op_name))
-    if formula is not None:
-        return formula(node)
-    if isinstance(node.op, Opaque):
-        return None
+    """Multiply-accumulates of one node with its regions; None when they are not known."""
+    unknown: list[Node] = []
+    total = _node(node, unknown)
+    return None if unknown else total
+
+
+def _graph(graph: Graph, unknown: list[Node]) -> Dim:
     total: Dim = 0
-    for region in node.regions:
-        part = graph_macs(region)
-        if part is None:
-            return None
-        total = total + part
+    for node in graph:
+        total = total + _node(node, unknown)
     return total
 
 
-def graph_macs(graph: Graph) -> Dim | None:
-    """The sum over the nodes of a graph, None when one is not known."""
+def _node(node: Node, unknown: list[Node]) -> Dim:
+    key = (node.op.domain, node.op.op_name)
+    if isinstance(node.op, Opaque):
+        found: Dim | None = None
+    elif key in MACS:
+        found = MACS[key](node)
+    else:
+        inside = [_graph(region, unknown) for region in node.regions]
+        combination = COMBINATIONS.get(key)
+        found = combination(node, inside) if combination is not None else total_of(inside)
+    if found is None:
+        unknown.append(node)
+        return 0
+    return found
+
+
+def total_of(parts: Iterable[Dim]) -> Dim:
+    """The sum of sizes."""
     total: Dim = 0
-    for node in graph:
-        part = node_macs(node)
-        if part is None:
-            return None
+    for part in parts:
         total = total + part
     return total
 
@@ -205,38 +249,25 @@ def _recurrence(node: Node) -> Dim | None:
 
 
 # -- control flow ------------------------------------------------------------------------------------------------------
-@macs_of("If")
-def _if(node: Node) -> Dim | None:
-    parts = [graph_macs(region) for region in node.regions]
-    known = [p for p in parts if p is not None]
-    return maximum(*known) if len(known) == len(parts) else None
+@combines("If")
+def _if(node: Node, inside: list[Dim]) -> Dim | None:
+    return maximum(*inside)
 
 
-@macs_of("Loop")
-def _loop(node: Node) -> Dim | None:
+@combines("Loop")
+def _loop(node: Node, inside: list[Dim]) -> Dim | None:
     """The body times the trip count; an unknown count is a symbol named after the node."""
-    body = graph_macs(node.regions[0])
-    if body is None or body == 0:
-        return body
     trips = node.operand(0)
     count = trips.content if trips is not None else None
     if count is not None and count[0] is not None:
-        return body * count[0]
-    return body * symbol(f"{node.name or node.output.name}.trips")
+        return inside[0] * count[0]
+    return inside[0] * symbol(f"{node.name or node.output.name}.trips")
 
 
-@macs_of("Scan")
-def _scan(node: Node) -> Dim | None:
-    body = graph_macs(node.regions[0])
-    if body is None or body == 0:
-        return body
+@combines("Scan")
+def _scan(node: Node, inside: list[Dim]) -> Dim | None:
+    """The body times the length of what is scanned."""
     scanned = _attribute(node, "num_scan_inputs", 1)
-    first = len(node.inputs) - scanned
-    shape = _shape(node, first)
+    shape = _shape(node, len(node.inputs) - scanned)
     axes = _attribute(node, "scan_input_axes", ()) or (0,)
-    return None if shape is None else body * shape[axes[0]]
-
-
-@macs_of("Region", domain=EDGEC)
-def _region(node: Node) -> Dim | None:
-    return graph_macs(node.regions[0]) if node.regions else 0
+    return None if shape is None else inside[0] * shape[axes[0]]

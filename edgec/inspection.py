@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .costmodel.memory import peak_memory, type_bytes
-from .costmodel.work import node_macs
+from .costmodel.work import graph_work, node_macs, total_of
 from .ir.data import TensorData
 from .ir.diagnostics import Diagnostic, code, did_you_mean
 from .ir.dims import Dim, Expr, bounds
@@ -41,9 +41,8 @@ def inspect_model(model: Model, ranges: Ranges | None = None) -> dict[str, Any]:
             hint = did_you_mean(name, symbols) if symbols else "all dimensions of the model are numbers"
             raise Diagnostic(E_RANGE, f"the model has no symbolic dimension '{name}'", hint=hint)
     graph = model.graph
-    top = list(graph)
     every = list(graph.walk())
-    work = {node: node_macs(node) for node in top}
+    work = graph_work(graph)
     facts: dict[str, Any] = {
         "schema": SCHEMA,
         "ok": True,
@@ -58,7 +57,7 @@ def inspect_model(model: Model, ranges: Ranges | None = None) -> dict[str, Any]:
         "node_count": len(every),
         "operators": _operators(every, ranges),
         "parameters": _parameters(model),
-        "macs": {**_sized(_total(list(work.values())), ranges), "unknown": [n.where for n, w in work.items() if w is None]},
+        "macs": {**_sized(work.macs, ranges), "unknown": [node.where for node in work.unknown]},
         "memory": _memory(model, ranges),
         "nodes": [_node(node, ranges) for node in every],
         "tensors": [_value(value, ranges) for value in graph.values()],
@@ -98,14 +97,6 @@ def _sized(size: Dim | None, ranges: Ranges) -> dict[str, Any]:
 
 def _limits(low: float, high: float) -> list[int | None]:
     return [None if math.isinf(x) else int(x) for x in (low, high)]
-
-
-def _total(parts: Sequence[Dim | None]) -> Dim:
-    total: Dim = 0
-    for part in parts:
-        if part is not None:
-            total = total + part
-    return total
 
 
 def _tensor(name: str, type_: Type) -> dict[str, Any]:
@@ -163,8 +154,8 @@ def _operators(nodes: Sequence[Node], ranges: Ranges) -> dict[str, Any]:
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     found = {}
     for name, members in ordered:
-        parts = [node_macs(n) for n in members if not n.regions]
-        found[name] = {"count": len(members), "macs": dim_text(_total(parts)), "macs_range": _sized(_total(parts), ranges)["range"]}
+        size = _sized(total_of(m for m in (node_macs(n) for n in members if not n.regions) if m is not None), ranges)
+        found[name] = {"count": len(members), "macs": size["value"], "macs_range": size["range"]}
     return found
 
 

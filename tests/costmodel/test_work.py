@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import edgec.ir.ops  # noqa: F401  (registers the operators)
-from edgec.costmodel.work import graph_macs, node_macs
+from edgec.costmodel.work import graph_work, node_macs
 from edgec.ir.dims import substitute, symbol
 from edgec.ir.dtypes import DType
 from edgec.ir.graph import Graph, Node, constant, int64s
@@ -65,7 +65,10 @@ def test_unknown_work_is_not_zero() -> None:
     x = graph.add_input("x", TensorType(DType.FLOAT, None))
     assert node_macs(graph.insert(OPS["", "MatMul"](), [x, x])) is None
     assert node_macs(graph.insert(Opaque("my.domain", "Op", 1), [x], outputs=1)) is None
-    assert graph_macs(graph) is None
+    y = graph.add_input("y", TensorType(DType.FLOAT, (B, 4)))
+    graph.insert(OPS["", "MatMul"](), [y, constant(np.ones((4, 2), np.float32))])
+    work = graph_work(graph)
+    assert work.macs == 8 * B and [n.op.op_name for n in work.unknown] == ["MatMul", "Op"]
 
 
 def product_body(shape: tuple) -> Graph:
