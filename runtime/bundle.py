@@ -112,12 +112,12 @@ def write_bundle(
 
 
 def _manifest(artifact: Artifact, facts: Mapping[str, Any], stage: Path) -> dict[str, Any]:
-    import edgec
+    from .. import __version__
 
     files = {p.relative_to(stage).as_posix(): _facts_of(p) for p in sorted(stage.rglob("*")) if p.is_file()}
     own = {
         "format": FORMAT,
-        "edgec": edgec.__version__,
+        "edgec": __version__,
         "target": artifact.backend,
         "files": files,
         "signature": artifact.signature.to_json(),
