@@ -137,30 +137,29 @@ class _Matcher:
                 if value is None:
                     continue
                 pattern = pattern.inner
-            kind = type(pattern)
-            if kind is Variable:
+            if isinstance(pattern, Variable):
                 if value is None:
                     return self.explain and self._fail(f"the operand '{pattern.name}' is absent")
                 if not self._bind(pattern.name, value):
                     return self.explain and self._fail(
                         f"'{pattern.name}' is %{self.bindings[pattern.name].name} and %{value.name} at once", value.producer
                     )
-            elif kind is NodePattern:
+            elif isinstance(pattern, NodePattern):
                 choices = self._enter(pattern, value)
                 if not choices:
                     return False
                 if len(choices) > 1:
                     return self._try(choices, goals)
                 goals = _push(choices[0], goals)
-            elif kind is Constant:
+            elif isinstance(pattern, Constant):
                 if not self._constant(pattern, value):
                     return False
-            elif kind is Alternatives:
+            elif isinstance(pattern, Alternatives):
                 return self._try([[(choice, value)] for choice in pattern.choices], goals)
-            elif kind is Absent:
+            elif isinstance(pattern, Absent):
                 if value is not None:
                     return self.explain and self._fail(f"the operand %{value.name} should be absent", value.producer)
-            elif kind is not Anything:
+            elif not isinstance(pattern, Anything):
                 raise TypeError(f"{pattern!r} is no pattern")
         return self._finish()
 
@@ -206,25 +205,30 @@ class _Matcher:
             return []
         op = node.op
         if not isinstance(op, pattern.classes):
-            self.explain and self._fail(f"{pattern} expected, not {op.qualified_name}", node)
+            if self.explain:
+                self._fail(f"{pattern} expected, not {op.qualified_name}", node)
             return []
         if value.index != pattern.index:
-            self.explain and self._fail(f"result {pattern.index} of {pattern} expected, not {value.index}", node)
+            if self.explain:
+                self._fail(f"result {pattern.index} of {pattern} expected, not {value.index}", node)
             return []
         if node.graph is not self.graph:
-            self.explain and self._fail(f"the {op.op_name} stands outside the region of the root", node)
+            if self.explain:
+                self._fail(f"the {op.op_name} stands outside the region of the root", node)
             return []
         if not self._attributes_fit(pattern, op, node):
             return []
         inputs = node.inputs
         if pattern.operands is not None and not pattern.open and len(inputs) > len(pattern.operands):
             if any(v is not None for v in inputs[len(pattern.operands) :]):
-                self.explain and self._fail(f"{op.op_name} has {len(inputs)} operands, not {len(pattern.operands)}", node)
+                if self.explain:
+                    self._fail(f"{op.op_name} has {len(inputs)} operands, not {len(pattern.operands)}", node)
                 return []
         if pattern.name:
             bound = self.bindings.get(pattern.name)
             if bound is not None and bound.producer is not node:
-                self.explain and self._fail(f"'{pattern.name}' is two nodes at once", node)
+                if self.explain:
+                    self._fail(f"'{pattern.name}' is two nodes at once", node)
                 return []
             if bound is None:
                 self._note(self.bindings, pattern.name, value)

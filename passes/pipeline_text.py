@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..ir.diagnostics import Diagnostic, code, did_you_mean
 from .base import Pass
@@ -30,7 +30,7 @@ class Fix:
         return format_pipeline([self])
 
 
-Step = Union[Pass, Fix]
+Step = Pass | Fix
 
 _TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*")|(?P<word>[^\s,(){}=\[\]"]+)|(?P<mark>[,(){}=\[\]]))""")
 

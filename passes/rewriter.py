@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from ..ir.diagnostics import Diagnostic, code
 from ..ir.dtypes import DType
@@ -37,7 +37,7 @@ class Decline:
     culprit: Node | None = None
 
 
-Result = Union[Value, tuple[Value | None, ...], Decline, None]
+Result = Value | tuple[Value | None, ...] | Decline | None
 
 
 class Rewriter:

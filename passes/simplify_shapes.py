@@ -252,7 +252,7 @@ class _Rebuilder:
             if type(dim) is int:
                 if segments and isinstance(segments[-1], list):
                     segments[-1].append(dim)
-                elif segments and _continues(segments[-1], dim):
+                elif segments and not isinstance(segments[-1], list) and _continues(segments[-1], dim):
                     segments[-1] = (*segments[-1][:2], segments[-1][2] + 1)
                 else:
                     segments.append([dim])
@@ -268,7 +268,7 @@ class _Rebuilder:
 
     def _part(self, segment: tuple[Value, int, int]) -> Value:
         found = self.parts.get(segment)
-        if found is None:
+        if found is None or found.producer is None or found.producer.graph is None:  # it may have lost its last reader
             source, start, end = segment
             op = Shape() if start == 0 and end == source.rank else Shape(start, end)
             found = self.parts[segment] = self.graph.add(op, source, before=self.graph.first)
