@@ -129,7 +129,11 @@ def bind_dims(model_or_graph: Bindable, bindings: Mapping[str, Dim]) -> Bindable
         if isinstance(dim, int) and dim < 0:
             raise Diagnostic(E_SHAPE, f"dimension '{name}' cannot be {dim}", graph.name)
     for value in graph.values():
-        value.type = bind(value.type, bindings)
+        try:
+            value.type = bind(value.type, bindings)
+        except (ValueError, ZeroDivisionError) as error:
+            where = value.producer.where if value.producer is not None else f"input '{value.name}'"
+            raise Diagnostic(E_SHAPE, f"'{value.name}' has the type {value.type}; with this binding {error}", where) from error
     infer_graph(graph)
     return model_or_graph
 

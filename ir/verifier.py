@@ -173,7 +173,7 @@ def admits(stored: Type | Any, inferred: Type | Any) -> bool:
             return False
         return all(a == b or b is None or a is None or _may_be_equal(a, b) for a, b in zip(stored.shape, inferred.shape, strict=True))
     if type(stored) is type(inferred) and isinstance(stored, SequenceType | OptionalType):
-        return admits(stored.element, inferred.element)
+        return admits(stored.element, inferred.element)  # type: ignore[union-attr]
     return False
 
 
