@@ -21,6 +21,7 @@ PROTOBUF_LIMIT = (1 << 31) - 1
 EXTERNAL_FROM = 1024  # smaller tensors stay inside the model file
 ALIGNMENT = 4096
 _CHUNK = 1 << 24
+_RELEASE_FROM = 1 << 18  # bytes from which on a mapped source is released after copying
 _GRAPH_FIELD, _INITIALIZER_FIELD, _RAW_FIELD = 7, 5, 9
 
 
@@ -137,7 +138,7 @@ def _tensor_header(name: str, data: TensorData, external: dict[str, str] | None 
 def write_raw(data: TensorData, write: Callable[[Any], Any]) -> None:
     """Write a tensor's bytes in chunks; pages of a mapped source are released as soon as they are copied."""
     raw = data.raw()
-    if len(raw) <= _CHUNK:
+    if len(raw) < _RELEASE_FROM:
         write(raw)
         return
     view = memoryview(raw)
@@ -147,5 +148,7 @@ def write_raw(data: TensorData, write: Callable[[Any], Any]) -> None:
         if mapped is not None:
             import mmap
 
-            first = (data.offset + start) // mmap.PAGESIZE * mmap.PAGESIZE  # type: ignore[attr-defined]
-            mapped.madvise(mmap.MADV_DONTNEED, first, _CHUNK if first + _CHUNK <= len(mapped) else len(mapped) - first)
+            assert isinstance(data, BufferData)
+            first = (data.offset + start) // mmap.PAGESIZE * mmap.PAGESIZE
+            length = min(data.offset + start + _CHUNK, data.offset + data.length, len(mapped)) - first
+            mapped.madvise(mmap.MADV_DONTNEED, first, length)
