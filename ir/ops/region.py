@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,3 +35,10 @@ class Region(Op):
             if isinstance(operand, TensorType) and refine(operand, value.type) is None:
                 raise Diagnostic(E_SHAPE, f"operand {operand} does not fit the body's input {value}")
         return tuple(value.type for value in body.outputs)
+
+    def region_inputs(self, operands: Sequence[Any], index: int, results: Sequence[Any] | None = None) -> list[Any]:
+        """The body's inputs have the types of the operands."""
+        return list(operands)
+
+    def evaluate(self, *operands: Any, regions: Sequence[Any] = ()) -> Any:
+        return regions[0](*operands)

@@ -16,6 +16,7 @@ from edgec.ir.interpreter import interpret
 from edgec.ir.op import OPS
 from edgec.ir.ops.concat import Concat
 from edgec.ir.ops.control import If, Loop, Scan
+from edgec.ir.ops.region import Region
 from edgec.ir.ops.reshape import Shape, Squeeze, Unsqueeze
 from edgec.ir.ops.sequence import SequenceConstruct, SequenceMap
 from edgec.ir.types import SequenceType, TensorType
@@ -205,3 +206,17 @@ def test_sequence_map_runs_on_elements() -> None:
     assert node.output.type == SequenceType(f32(1, None))
     mapped: Any = interpret(graph, {"x": np.zeros(2, np.float32), "y": np.zeros(3, np.float32)})["mapped"]
     assert [m.shape for m in mapped] == [(1, 2), (1, 3)]
+
+
+def test_region_runs_its_body_and_follows_its_operands() -> None:
+    graph = Graph()
+    x = graph.add_input("x", f32(BATCH, 3))
+    body = Graph("body")
+    inner = body.add_input("inner", f32(BATCH, 3))
+    body.set_outputs([body.add(Add(), inner, inner)])
+    node = graph.insert(Region("elementwise-chain"), [x], regions=[body], names=["y"])
+    graph.set_outputs([node.output])
+    bind_dims(graph, {"batch": 2})
+    verify(graph)
+    assert inner.shape == node.output.shape == (2, 3)
+    assert interpret(graph, {"x": np.ones((2, 3), np.float32)})["y"].tolist() == [[2] * 3] * 2

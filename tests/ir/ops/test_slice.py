@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgec.ir.diagnostics import Diagnostic
-from edgec.ir.dims import minimum, substitute, symbol
+from edgec.ir.dims import broadcast, minimum, substitute, symbol
 from edgec.ir.ops.slice import Slice, slice_length
 from edgec.ir.types import TensorType
 from tests.ir.ops.oracle import check_against_onnxruntime
@@ -88,3 +88,8 @@ def test_contradictions() -> None:
 def test_values(start: int, end: int, step: int) -> None:
     data = np.arange(24, dtype=np.float32).reshape(4, 6)
     check_against_onnxruntime(Slice(), [data, np.array([start]), np.array([end]), np.array([1]), np.array([step])])
+
+
+def test_clamps_vanish_where_they_cannot_matter() -> None:
+    assert minimum(0, SEQ) == 0
+    assert broadcast(SEQ, minimum(512, SEQ)) == SEQ == broadcast(minimum(512, SEQ), SEQ)
