@@ -122,7 +122,10 @@ def compile_with(
     folder = Path(output)
     refuse_to_overwrite(folder.absolute())
     runner = backend(settings.target or "ort")
-    options = runner.options(settings.target_options)
+    given = dict(settings.target_options)
+    if settings.opset is not None and "opset" in runner.option_defaults:
+        given.setdefault("opset", settings.opset)
+    options = runner.options(given)
     runner.require()
     opened = open_model(model, dims)
     source = _source_facts(opened)

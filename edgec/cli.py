@@ -20,6 +20,12 @@ EPILOG = (
     "EDGEC_TRACEBACK=1 shows where an error was raised."
 )
 
+E_SYSTEM = code(
+    "E0804",
+    "the operating system refused",
+    "A file or stream could not be opened, read or written. The message holds the system's own reason: permissions, a full disk, or too "
+    "little memory.",
+)
 E_INTERNAL = code(
     "E0901",
     "edgec itself failed",
@@ -291,11 +297,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
+        _close_output()
         return 0
     except Diagnostic as error:
         return _fail(error, int(error.exit), given)
-    except (Exception, RecursionError, MemoryError) as error:
+    except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and not error.filename:
+            _close_output()
+        return _fail(_refused(error), 2, given)
+    except Exception as error:
         return _fail_unexpectedly(error, given)
 
 
@@ -341,12 +351,25 @@ def _fail(error: Diagnostic, status: int, given: list[str]) -> int:
     return status
 
 
-def _fail_unexpectedly(error: BaseException, given: list[str]) -> int:
+def _close_output() -> None:
+    """Send what standard output cannot take to nowhere: the interpreter flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused(error: OSError | MemoryError) -> Diagnostic:
     if isinstance(error, MemoryError):
-        message = f"out of memory: {error}" if str(error) else "out of memory"
+        refused = Diagnostic(E_SYSTEM, f"out of memory {error}".strip(), hint="free memory, or use a machine with more")
     else:
-        message = f"{type(error).__name__}: {error}"
-    wrapped = Diagnostic(E_INTERNAL, message, hint="set EDGEC_TRACEBACK=1 to see where, and report it")
+        place = f"file '{error.filename}'" if error.filename else ""
+        refused = Diagnostic(E_SYSTEM, error.strerror or str(error), place, "check permissions and free space")
+    refused.__cause__ = error
+    return refused
+
+
+def _fail_unexpectedly(error: Exception, given: list[str]) -> int:
+    wrapped = Diagnostic(
+        E_INTERNAL, f"{type(error).__name__}: {error}", hint="set EDGEC_TRACEBACK=1 to see where, and report it"
+    )
     wrapped.__cause__ = error
     return _fail(wrapped, INTERNAL, given)
 

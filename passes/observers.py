@@ -80,7 +80,7 @@ class PrintAfter(Observer):
         from ..ir.text import print_graph
 
         stream = self.stream if self.stream is not None else sys.stderr
-        print(f"// after {step}\n{print_graph(graph, elide=True)}", file=stream)
+        print(f"# after {step}\n{print_graph(graph, elide=True)}", file=stream)
 
 
 class Reproducer(Observer):

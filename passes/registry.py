@@ -17,13 +17,13 @@ RULES: dict[str, Rule] = {}
 E_UNKNOWN_PASS = code(
     "E0401",
     "no pass has this name",
-    "The pipeline text names a pass that is not registered. `edgec optimize --list-passes` lists them; passes of plugins appear "
+    "The pipeline text names a pass that is not registered. `edgec passes` lists them; passes of plugins appear "
     "once the plugin is installed.",
 )
 E_UNKNOWN_RULE = code(
     "E0402",
     "no rewrite rule has this name",
-    "Rules are named after what they do, such as `fuse-conv-relu`. `edgec explain --list-rules` lists them.",
+    "Rules are named after what they do, such as `fuse-conv-relu`. `edgec passes --rules` lists them.",
 )
 
 

@@ -76,3 +76,12 @@ def test_defects_are_reported_without_a_traceback(model: Path, tmp_path: Path) -
     process = start("ops", "--plugin", "defect", cwd=tmp_path)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 70 and "E0901" in err and "Traceback" not in err
+
+
+def test_a_full_disk_is_a_diagnostic() -> None:
+    with open("/dev/full", "w") as full:
+        process = start("ops", "--json", stdout=full)
+        assert process.stderr is not None
+        with process.stderr:
+            err = process.stderr.read()
+    assert process.wait(timeout=60) == 2 and "E0804" in err and "No space left" in err and "Traceback" not in err

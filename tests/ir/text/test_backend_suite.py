@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+
 from edgec.ir.diagnostics import Diagnostic
 from edgec.ir.serial.reader import read_model_bytes
 from edgec.ir.text import parse_model, print_graph

@@ -1,6 +1,7 @@
 """The textual form: exact round trips, and errors with their places."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +200,18 @@ def test_long_contents_are_inferred_again() -> None:
     graph.set_outputs([y, x])
     assert y.content is not None and len(y.content) == 100
     assert round_trip(graph).graph.outputs[0].content == y.content
+
+
+def test_the_documented_example_is_exact() -> None:
+    documentation = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+    example = documentation.split("```\nedgec 1\n", 1)[1].split("```", 1)[0]
+    assert print_graph(parse_model("edgec 1\n" + example)) == "edgec 1\n" + example
+
+
+def test_text_without_details_parses() -> None:
+    text = print_graph(small_graph(), details=False)
+    assert "from" not in text and "@" not in text
+    assert print_graph(parse_model(text), details=False).split("resources")[1:] == text.split("resources")[1:]
 
 
 BAD = [
