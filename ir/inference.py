@@ -81,10 +81,15 @@ def _infer_regions(node: Node, notes: list[str] | None) -> None:
             infer_graph(region, notes)
             returned = rule(operands, index, [v.type for v in region.outputs])
             wider = [join(a, b, "loop-carried values") for a, b in zip(types, returned, strict=True)]
-            if wider == types:
+            if wider == types and [_known(t) for t in wider] == [_known(t) for t in types]:
                 break
             types = wider
             _forget_shapes(region)
+
+
+def _known(type_: Type) -> Any:
+    """What is known of the elements; types that differ in it compare equal."""
+    return (type_.content, type_.numbers) if isinstance(type_, TensorType) else None
 
 
 def dead_regions(node: Node) -> tuple[int, ...]:

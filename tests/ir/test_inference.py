@@ -20,6 +20,7 @@ from edgec.ir.ops.generate import ConstantOfShape, Range
 from edgec.ir.ops.reshape import Expand, Reshape, Shape, Unsqueeze
 from edgec.ir.ops.slice import Slice
 from edgec.ir.ops.transpose import Transpose
+from edgec.ir.text import parse_model
 from edgec.ir.types import UNKNOWN, TensorType
 from edgec.ir.verifier import verify
 
@@ -153,3 +154,31 @@ def test_bind_dims_rejects_unknown_names_and_misfits() -> None:
     with pytest.raises(Diagnostic, match="dimensions 2 and 3 do not broadcast") as error:
         bind_dims(graph, {"batch": 2, "seq": 3})
     assert "(Add)" in error.value.where
+
+
+def test_what_a_loop_carries_has_the_contents_of_every_iteration() -> None:
+    """The initial value of a carried number says nothing about the later ones."""
+    graph = parse_model(
+        """
+        edgec 1
+        graph main {
+          %trips = const i64[] [2]
+          %start = const i64[1] [10]
+          %step = const i64[1] [-3]
+          %last, %all = Loop(%trips, none, %start) {
+            body body {
+              input %i: i64[]
+              input %go: bool[]
+              input %previous: i64[1]
+              %next = Add(%previous, %step)
+              return %go, %next, %previous
+            }
+          }
+          return %last, %all
+        }
+        """
+    ).graph
+    infer_graph(graph)
+    (loop,) = graph
+    assert loop.regions[0].inputs[2].content is None
+    assert loop.regions[0].outputs[1].content is None and loop.outputs[0].content is None
