@@ -195,7 +195,7 @@ def test_timing_and_printing():
     PassManager("fix(test-drop-one{keep=1},test-look)", [timing, PrintAfter(stream=stream)]).run(chain(3))
     assert timing.runs == {"test-drop-one": 3, "test-look": 2} and timing.events["test-drop-one"] == {"drop": 2}
     assert "drop 2" in timing.table()
-    assert stream.getvalue().count("// after test-drop-one{keep=1}") == 2
+    assert stream.getvalue().count("# after test-drop-one{keep=1}") == 2
 
 
 def test_a_reproducer_holds_the_model_before_the_failing_pass(tmp_path):
