@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 from ...ir.diagnostics import Diagnostic, did_you_mean
 from ...ir.graph import Node
 from ...ir.model import Model
-from ...passes.default_pipeline import default_pipeline
+from ...passes.default_pipeline import cleanup_pipeline, default_pipeline
 from ..artifact import Artifact, Loss, debug_handles
 from ..backend import E_LOAD, E_OPTION, Backend, Session, Support, Verdict, refuse
 from ..signature import Signature
+from . import legalize
 from .engine import LEVELS
 from .facts import runs_in_float
-from .matrix import PREFERRED, best_opset, judge, rows
+from .matrix import best_opset, judge, rows, support_anywhere
 from .session import OrtSession
 
 MODEL_FILE = "model.onnx"
@@ -61,17 +62,12 @@ class OrtBackend(Backend):
 
     def support(self, node: Node) -> Verdict:
         """How a node runs at the most favourable opset."""
-        verdict = Verdict("none")
-        for opset in PREFERRED:
-            found = judge(node, opset, {}, self.version(), custom=False)
-            if found.runs:
-                return found
-            verdict = verdict if verdict.reason else found
-        return verdict
+        return support_anywhere(node)
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
-        """The portable pipeline."""
-        return default_pipeline()
+        """The portable pipeline, then what the runtime has no kernel for."""
+        custom = "{custom_ops=true}" if options.get("custom_op_libraries") else ""
+        return f"{default_pipeline()},{legalize.NAME}{custom},{cleanup_pipeline()}"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""

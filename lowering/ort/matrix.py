@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...ir.dtypes import DType
 from ...ir.graph import Node
 from ...ir.model import Model
 from ...ir.op import OPS, Opaque
@@ -17,6 +18,7 @@ from .facts import function_problem, kernel_problem, kernels, newest_opset, oper
 # the older ones serve
 # operators whose kernels stopped there.
 PREFERRED = (21, 23, 24, 25, 26, 22, 20, 19, 18, 17, 16, 15, 14, 13, 27, 28)
+_POORLY_SERVED = frozenset(d for d in DType if d.bits < 16 and d.is_float) | {DType.BFLOAT16, DType.INT16, DType.UINT16}
 _EVIDENCE = "kernel registry of onnxruntime {}"
 _FUNCTION = "ONNX function body, inlined by onnxruntime {}"
 
@@ -47,14 +49,46 @@ def judge(node: Node, opset: int, opsets: Mapping[str, int], version: str, custo
     reason = kernel_problem(node, at)
     if reason is None:
         return Verdict("native", "", _EVIDENCE.format(version))
-    inlined = function_problem(domain, node.op.op_name, at)
+    inlined = function_problem(domain, node.op.op_name, at) or _narrow_body(node)
     if inlined is None:
         return Verdict("decomposed", "runs as the function that ONNX defines it by", _FUNCTION.format(version))
     return Verdict("none", reason, _EVIDENCE.format(version))
 
 
+def _narrow_body(node: Node) -> str | None:
+    """Why the runtime could not run a function body on these element types, for which it has next to no
+    kernels.
+    """
+    for value in node.inputs:
+        if value is not None and value.dtype in _POORLY_SERVED:
+            return f"its function body would compute in {value.dtype}, for which there are few kernels"
+    return None
+
+
+def illegality(node: Node, opset: int, *, custom: bool = False) -> str | None:
+    """Why a node does not run when the model is written at an opset, None when it does."""
+    import onnxruntime
+
+    verdict = judge(node, opset, {}, onnxruntime.__version__, custom)
+    return None if verdict.runs else verdict.reason
+
+
 def _known_domain(domain: str) -> bool:
     return any(known == domain for known, _ in kernels())
+
+
+def support_anywhere(node: Node) -> Verdict:
+    """How a node runs at the most favourable opset."""
+    import onnxruntime
+
+    first: Verdict | None = None
+    for opset in PREFERRED:
+        found = judge(node, opset, {}, onnxruntime.__version__, custom=False)
+        if found.runs:
+            return found
+        first = first or found
+    assert first is not None
+    return first
 
 
 def best_opset(model: Model, version: str, custom: bool) -> tuple[int, list[tuple[Node, Verdict]]]:

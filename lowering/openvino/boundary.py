@@ -1,0 +1,195 @@
+"""How the public inputs and outputs of a model meet those of the OpenVINO model.
+
+OpenVINO drops unused inputs, merges an input with the output that it is copied to, computes 64-bit integers in
+32 bits and float64 in float32, and lacks some element types. Copies are therefore made on this side, values are
+checked against what the runtime can hold, and element types that it lacks travel as wider ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir.diagnostics import Diagnostic
+from ...ir.dtypes import DType
+from ...ir.graph import Value
+from ...ir.model import Model
+from ...ir.op import Op
+from ...ir.ops.slice import Slice
+from ...ir.types import OptionalType, SequenceType, TensorType
+from ..backend import E_LOAD, E_REFUSED, E_RUN
+
+INT32_MAX = 2**31 - 1
+_WRAPPING = frozenset(
+    "Add Sub Mul Neg BitwiseAnd BitwiseOr BitwiseXor BitwiseNot Identity Reshape Transpose Concat Gather Split Slice Squeeze Unsqueeze "
+    "Expand Tile Flatten GatherElements GatherND Equal".split()
+)
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """One public input.
+
+    Attributes:
+        name: its public name.
+        dtype: the element type that the runtime is given.
+        limit: what has to hold of the values: ``int32`` (they must fit 32 bits), ``clamp`` (they are clamped to
+            32 bits: ends of slices), ``float32`` (finite values must stay finite in float32), or nothing.
+        used: whether the OpenVINO model has this input.
+    """
+
+    name: str
+    dtype: DType | None
+    limit: str = ""
+    used: bool = True
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """One public output: the runtime's output ``port``, or a copy of an input; ``dtype`` is the public element type."""
+
+    dtype: DType | None
+    port: int | None = None
+    copy_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The inputs and outputs in the order of the signature."""
+
+    inputs: tuple[InputPlan, ...]
+    outputs: tuple[OutputPlan, ...]
+
+    @property
+    def has_model(self) -> bool:
+        """Whether anything is left to compute."""
+        return any(plan.port is not None for plan in self.outputs)
+
+    def check_ports(self, model: Any, where: str) -> None:
+        """Whether an OpenVINO model has as many ports as planned, E0504 otherwise."""
+        planned = (sum(p.used for p in self.inputs), len({p.port for p in self.outputs if p.port is not None}))
+        found = (len(model.inputs), len(model.outputs))
+        if planned != found:
+            raise Diagnostic(E_LOAD, f"the model has {found[0]} inputs and {found[1]} outputs instead of {planned[0]} and {planned[1]}", where)
+        for port, plan in zip(model.inputs, [p for p in self.inputs if p.used], strict=True):
+            others = {p.name for p in self.inputs if p.used and p.name != plan.name}
+            if plan.name not in port.names and port.names & others:
+                raise Diagnostic(E_LOAD, f"input '{plan.name}' is at the place of {sorted(port.names)}", where)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same facts as plain data."""
+        return {
+            "inputs": [[p.name, None if p.dtype is None else p.dtype.short, p.limit, p.used] for p in self.inputs],
+            "outputs": [[None if p.dtype is None else p.dtype.short, p.port, p.copy_of] for p in self.outputs],
+        }
+
+    @staticmethod
+    def from_json(facts: Mapping[str, Any]) -> Boundary:
+        """The inverse of `to_json`."""
+        inputs = [InputPlan(n, None if d is None else DType.from_short(d), limit, used) for n, d, limit, used in facts["inputs"]]
+        outputs = [OutputPlan(None if d is None else DType.from_short(d), port, copy) for d, port, copy in facts["outputs"]]
+        return Boundary(tuple(inputs), tuple(outputs))
+
+
+def plan_boundary(model: Model, public: Sequence[DType | None], public_outputs: Sequence[DType | None]) -> Boundary:
+    """Plan the boundary of a model and reduce the model's own to what OpenVINO has to see, in place.
+
+    Args:
+        model: the model whose element types OpenVINO has.
+        public: element types of the inputs as the user sees them.
+        public_outputs: likewise of the outputs.
+
+    Raises:
+        Diagnostic: E0501 for sequences and optionals that would have to cross.
+    """
+    graph = model.graph
+    outputs: list[OutputPlan] = []
+    returned: dict[Value, int] = {}
+    names: list[str] = []
+    for value, name, dtype in zip(graph.outputs, graph.output_names, public_outputs, strict=True):
+        if value.is_input and _same_outside(value, dtype, public):
+            outputs.append(OutputPlan(dtype, copy_of=value.name))
+            continue
+        _require_tensor(value, f"output '{name}'")
+        if value not in returned:
+            returned[value] = len(returned)
+            names.append(name)
+        outputs.append(OutputPlan(dtype, port=returned[value]))
+    graph.set_outputs(list(returned), names)
+    inputs: list[InputPlan] = []
+    kept: list[Value] = []
+    for value, dtype in zip(graph.inputs, public, strict=True):
+        if not value.uses:
+            inputs.append(InputPlan(value.name, None, used=False))
+            continue
+        _require_tensor(value, f"input '{value.name}'")
+        kept.append(value)
+        inputs.append(InputPlan(value.name, value.tensor.dtype, _limit(value, dtype)))
+    graph.inputs[:] = kept
+    for index, value in enumerate(kept):
+        value.index = index
+    return Boundary(tuple(inputs), tuple(outputs))
+
+
+def _same_outside(value: Value, dtype: DType | None, public: Sequence[DType | None]) -> bool:
+    return not isinstance(value.type, TensorType) or public[value.index] is dtype
+
+
+def _require_tensor(value: Value, where: str) -> None:
+    if not isinstance(value.type, TensorType):
+        kind = {SequenceType: "a sequence", OptionalType: "an optional"}.get(type(value.type), "of unknown type")
+        raise Diagnostic(E_REFUSED, f"target 'openvino' takes and gives tensors only, this is {kind}", where, "choose the target ort")
+    if value.tensor.dtype is DType.STRING or value.tensor.dtype.is_complex:
+        raise Diagnostic(E_REFUSED, f"target 'openvino' has no elements of type {value.tensor.dtype}", where, "choose the target ort")
+
+
+def _limit(value: Value, public: DType | None) -> str:
+    if public is DType.DOUBLE:
+        return "float32"
+    if public in (DType.INT64, DType.UINT64):
+        return "clamp" if all(_is_slice_bound(user, index) for user, index in value.uses) else "int32"
+    if public is DType.UINT32 and not _only_wraps(value, 0):
+        return "int32"
+    return ""
+
+
+def _is_slice_bound(user: Any, index: int) -> bool:
+    return isinstance(getattr(user, "op", None), Slice) and index in (1, 2)
+
+
+def _only_wraps(value: Value, depth: int) -> bool:
+    """Whether the value only meets operators whose 32-bit results do not depend on the sign."""
+    if depth > 8:
+        return False
+    for user in value.users():
+        op: Op = user.op
+        if op.op_name not in _WRAPPING or not all(_only_wraps(v, depth + 1) for v in user.outputs if v.dtype is value.dtype):
+            return False
+    return True
+
+
+def to_runtime(value: Any, plan: InputPlan) -> Any:
+    """A checked public value as the runtime takes it; E0505 when the runtime cannot hold it."""
+    where = f"input '{plan.name}'"
+    if value is None:
+        raise Diagnostic(E_RUN, "an absent optional cannot be run", where)
+    array = np.asarray(value)
+    if plan.limit == "clamp":
+        array = np.clip(array, -INT32_MAX, INT32_MAX)
+    elif plan.limit == "int32" and array.size and (int(array.max()) > INT32_MAX or int(array.min()) < -INT32_MAX - 1):
+        raise Diagnostic(E_RUN, f"OpenVINO computes {array.dtype} in 32 bits, which cannot hold these values", where, "choose the target ort")
+    elif plan.limit == "float32" and array.size:
+        finite = array[np.isfinite(array)]
+        if finite.size and np.abs(finite).max() > np.finfo(np.float32).max:
+            raise Diagnostic(E_RUN, "OpenVINO computes float64 in float32, which cannot hold these values", where, "choose the target ort")
+    if plan.dtype is not None and array.dtype != plan.dtype.numpy:
+        array = array.astype(plan.dtype.numpy)
+    return array
+
+
+def to_public(array: Any, dtype: DType | None) -> Any:
+    """A result of the runtime in its public element type."""
+    return array if dtype is None or array.dtype == dtype.numpy else array.astype(dtype.numpy)

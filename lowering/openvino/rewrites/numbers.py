@@ -1,0 +1,160 @@
+"""Element-wise integer and floating-point operators with other edge cases in OpenVINO than in ONNX."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....ir.dtypes import DType
+from ....ir.graph import Node, Value
+from ....ir.ops.activation import Celu
+from ....ir.ops.binary import BitShift, Min, Mod, Mul
+from ....ir.ops.cast import BitCast, Cast, CastLike
+from ....ir.ops.logical import BitwiseAnd, BitwiseXor, Or, Xor
+from ....ir.ops.unary import BitwiseNot, IsNaN
+from ....passes.decompose.terms import Terms
+from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
+from .functions import GROUP
+
+NARROW_INTEGERS = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
+FLOAT8_MAX = {DType.FLOAT8E4M3FN: 448.0, DType.FLOAT8E5M2: 57344.0}
+_WIDE = (DType.INT64, DType.UINT64)
+
+
+def wrapped(t: Terms, x: Value, dtype: DType) -> Value:
+    """An i32 value modulo the range of a narrow integer type, in that type."""
+    low = t.apply(BitwiseAnd(), x, t.like((1 << dtype.bits) - 1, x))
+    if dtype.is_signed_integer:
+        half = 1 << (dtype.bits - 1)
+        low = t.sub(t.apply(BitwiseXor(), low, t.like(half, low)), half)
+    return t.cast(low, dtype)
+
+
+@rewrites_op(Mul, name="openvino-wrapping-product", group=GROUP)
+def wrapping_product(node: Node, b: Rewriter) -> Result:
+    """Products of 8-bit integers wrap around in ONNX and saturate in OpenVINO: they are computed in 32 bits."""
+    x, y = node.inputs
+    assert x is not None and y is not None
+    if x.dtype not in (DType.INT8, DType.UINT8):
+        return None
+    t = Terms(b)
+    return wrapped(t, t.mul(t.cast(x, DType.INT32), t.cast(y, DType.INT32)), x.dtype)
+
+
+@rewrites_op(BitShift, name="openvino-bit-shift", group=GROUP)
+def bit_shift(node: Node, b: Rewriter) -> Result:
+    """Shifts as ONNX defines them: arithmetic to the right for signed types, and all bits shifted out beyond the width."""
+    op, x, y = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, BitShift) and x is not None and y is not None and x.dtype is not None
+    if x.dtype in _WIDE:
+        return Decline("OpenVINO has no 64-bit integers")
+    if x.dtype is DType.UINT32:
+        return None if y.producer is not None and isinstance(y.producer.op, Min) else _unsigned_shift(op.direction, x, y, Terms(b))
+    t = Terms(b)
+    bits = x.dtype.bits
+    count = t.cast(y, DType.INT32)
+    beyond = t.apply(Or(), t.less(count, 0), t.at_least(count, bits))
+    word = t.cast(x, DType.INT32)
+    if op.direction == "LEFT":
+        shifted = _shift("LEFT", word, t.where(beyond, 0, count), t)
+        shifted = t.where(beyond, 0, shifted)
+        return shifted if x.dtype is DType.INT32 else wrapped(t, shifted, x.dtype)
+    count = t.where(beyond, bits - 1, count)
+    if x.dtype.is_unsigned_integer:
+        return t.cast(t.where(beyond, 0, _shift("RIGHT", word, count, t)), x.dtype)
+    inverted = t.apply(BitwiseNot(), _shift("RIGHT", t.apply(BitwiseNot(), word), count, t))
+    return t.cast(t.where(t.less(word, 0), inverted, _shift("RIGHT", word, count, t)), x.dtype)
+
+
+def _shift(direction: str, word: Value, count: Value, t: Terms) -> Value:
+    """A logical shift of an i32 word by a count below 32; the minimum is there to mark the count as safe."""
+    safe = t.cast(t.min(count, 31), DType.UINT32)
+    safe = t.apply(Min(), safe, t.like(31, safe))
+    return t.cast(t.apply(BitShift(direction), t.cast(word, DType.UINT32), safe), DType.INT32)
+
+
+def _unsigned_shift(direction: str, x: Value, y: Value, t: Terms) -> Value:
+    count = t.cast(y, DType.INT32)
+    beyond = t.apply(Or(), t.less(count, 0), t.at_least(count, 32))
+    shifted = _shift(direction, t.cast(x, DType.INT32), t.where(beyond, 31, count), t)
+    return t.cast(t.where(beyond, 0, shifted), DType.UINT32)
+
+
+@rewrites_op(BitCast, name="openvino-bit-cast", group=GROUP)
+def bit_cast(node: Node, b: Rewriter) -> Result:
+    """Reinterpreting narrow integers is arithmetic modulo their range."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, BitCast) and x is not None
+    if x.dtype is DType.BOOL and op.to.is_integer:
+        return Terms(b).cast(x, op.to)
+    if x.dtype not in NARROW_INTEGERS or op.to not in NARROW_INTEGERS:
+        return Decline(f"the bits of {x.dtype} cannot be read as {op.to}")
+    t = Terms(b)
+    return wrapped(t, t.cast(x, DType.INT32), op.to)
+
+
+@rewrites_op(Mod, name="openvino-floor-mod", group=GROUP)
+def floor_mod(node: Node, b: Rewriter) -> Result:
+    """The remainder of floats with the sign of the divisor, by the remainder with the sign of the dividend."""
+    op, x, y = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, Mod) and x is not None and y is not None and x.dtype is not None
+    if op.fmod or not x.dtype.is_float:
+        return None
+    t = Terms(b)
+    rest = t.apply(Mod(fmod=1), x, y)
+    differs = t.apply(Xor(), t.less(rest, 0), t.less(y, 0))
+    adjusted = t.where(t.both(differs, t.negate(t.equal(rest, 0))), t.add(rest, y), rest)
+    return adjusted
+
+
+@rewrites_op(Celu, name="openvino-celu", group=GROUP)
+def celu(node: Node, b: Rewriter) -> Result:
+    """Celu of 16-bit floats is computed in float32: the importer types its constants so."""
+    x = node.inputs[0]
+    assert x is not None
+    if x.dtype is DType.FLOAT:
+        return None
+    t = Terms(b)
+    return t.cast(t.apply(node.op, t.cast(x, DType.FLOAT)), x.dtype)
+
+
+@rewrites_op(CastLike, name="openvino-cast-like", group=GROUP)
+def cast_like(node: Node, b: Rewriter) -> Result:
+    """CastLike with a known type is Cast."""
+    op, target = node.op, node.inputs[1]
+    assert isinstance(op, CastLike)
+    if target is None or target.dtype is None:
+        return None
+    return b.add(Cast(target.dtype, op.round_mode, op.saturate), node.inputs[0])
+
+
+@rewrites_op(Cast, name="openvino-cast", group=GROUP)
+def cast(node: Node, b: Rewriter) -> Result:
+    """Casts to small floats: values out of range saturate, and float4 makes zero of what is no number."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Cast) and x is not None and x.dtype is not None
+    if not x.dtype.is_float or x.data is not None:
+        return None
+    t = Terms(b)
+    if op.to in FLOAT8_MAX and op.saturate:
+        wide = t.cast(x, DType.FLOAT)
+        limit = FLOAT8_MAX[op.to]
+        bounded = t.max(t.min(wide, limit), -limit)
+        kept = t.where(t.apply(IsNaN(), wide), wide, bounded)
+        return t.apply(Cast(op.to, saturate=0), kept)
+    if op.to is DType.FLOAT4E2M1 and not _is_guarded(x):
+        wide = t.cast(x, DType.FLOAT)
+        return t.apply(op, t.where(t.apply(IsNaN(), wide), 0.0, wide))
+    return None
+
+
+def _is_guarded(x: Value) -> bool:
+    """Whether a value is what `cast` puts in front of a cast to float4."""
+    producer = x.producer
+    condition = producer.inputs[0] if producer is not None and producer.op.op_name == "Where" else None
+    return condition is not None and condition.producer is not None and isinstance(condition.producer.op, IsNaN)
+
+
+def smallest_above(number: float) -> float:
+    """The next float32 above a number, at least the smallest normal one (OpenVINO flushes smaller ones to zero)."""
+    following = float(np.nextafter(np.float32(number), np.float32(np.inf)))
+    return max(following, float(np.finfo(np.float32).tiny)) if number >= 0 else following
