@@ -106,9 +106,7 @@ def compile(
     Raises:
         Diagnostic: what `optimize` raises; E0501 when the target cannot take the model, E0503 when its runtime is not installed.
     """
-    settings = Settings(
-        passes, target, dict(options or {}), opset, plugins, check_each_pass, data, allow_approximate, None, observers
-    )
+    settings = Settings(passes, target, dict(options or {}), opset, plugins, check_each_pass, data, allow_approximate, None, observers)
     return compile_with(model, settings, output, dims)[0]
 
 

@@ -33,30 +33,20 @@ E_INTERNAL = code(
     "EDGEC_TRACEBACK=1 prints. The exit status is 70.",
 )
 
-app = typer.Typer(
-    help=MAIN_HELP, epilog=EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+app = typer.Typer(help=MAIN_HELP, epilog=EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file, or the textual form (.edgec).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Dims = Annotated[list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Bind a symbolic dimension.")]
-Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", metavar="MODULE", help="Import a module with passes, rules or operators.")
-]
+Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="MODULE", help="Import a module with passes, rules or operators.")]
 Passes = Annotated[str | None, typer.Option("--passes", metavar="TEXT", help="Pipeline text instead of the default.")]
 Opset = Annotated[int | None, typer.Option("--opset", min=7, help="The ai.onnx opset that the result may use at most.")]
-CheckEach = Annotated[
-    bool, typer.Option("--check-each-pass", help="Compare the outputs after every pass; trace a change to its rewrite.")
-]
+CheckEach = Annotated[bool, typer.Option("--check-each-pass", help="Compare the outputs after every pass; trace a change to its rewrite.")]
 CheckData = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data set for --check-each-pass.")]
-Approximate = Annotated[
-    bool, typer.Option("--allow-approximate", help="Permit rewrites whose error is more than rounding.")
-]
+Approximate = Annotated[bool, typer.Option("--allow-approximate", help="Permit rewrites whose error is more than rounding.")]
 Bisect = Annotated[int | None, typer.Option("--bisect-limit", min=0, help="Apply only the first N rewrites.")]
 Report = Annotated[bool, typer.Option("--report", help="Print what every pass did and how long it took.")]
-TargetOptions = Annotated[
-    list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="An option of the target.")
-]
+TargetOptions = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="An option of the target.")]
 
 
 def _settings(**given: Any) -> Any:
@@ -99,9 +89,7 @@ def optimize(
     check_each_pass: CheckEach = False,
     data: CheckData = None,
     allow_approximate: Approximate = False,
-    print_after: Annotated[
-        list[str] | None, typer.Option("--print-after", metavar="PASS", help="Print the graph after a pass.")
-    ] = None,
+    print_after: Annotated[list[str] | None, typer.Option("--print-after", metavar="PASS", help="Print the graph after a pass.")] = None,
     bisect_limit: Bisect = None,
     reproducer: Annotated[
         Path | None, typer.Option("--reproducer", metavar="DIR", help="Keep the model as it was before a pass that fails.")
@@ -205,15 +193,13 @@ def verify(
     """Compare two models or bundles layer by layer; exit status 1 when an output is out of tolerance."""
     from .driver.execute import verify as command
 
-    status = command(
-        a, b, data, layers=not outputs_only, every_layer=layers, scale=scale, limit=limit, seed=seed, as_json=json
-    )
+    status = command(a, b, data, layers=not outputs_only, every_layer=layers, scale=scale, limit=limit, seed=seed, as_json=json)
     raise typer.Exit(int(status))
 
 
 @app.command()
 def passes(
-    name: Annotated[str | None, typer.Argument(metavar="[PASS]", help="Describe one pass.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PASS", help="Describe one pass.")] = None,
     rules: Annotated[bool, typer.Option("--rules", help="List the rewrite rules instead.")] = False,
     plugin: Plugins = None,
     json: Json = False,
@@ -226,7 +212,7 @@ def passes(
 
 @app.command()
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="[OPERATOR]", help="Describe one operator.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="OPERATOR", help="Describe one operator.")] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -238,7 +224,7 @@ def ops(
 
 @app.command()
 def targets(
-    name: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Print one target's options and capabilities.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="TARGET", help="Print one target's options and capabilities.")] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -250,7 +236,7 @@ def targets(
 
 @app.command()
 def explain(
-    code: Annotated[str | None, typer.Argument(metavar="[CODE]", help="A code such as E0203; all without it.")] = None,
+    code: Annotated[str | None, typer.Argument(metavar="CODE", help="A code such as E0203; all without it.")] = None,
     json: Json = False,
 ) -> None:
     """Explain a diagnostic code."""
@@ -274,9 +260,7 @@ def explain_rule(
 
 
 @app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
+def _root(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         from . import __version__
 
@@ -367,9 +351,7 @@ def _refused(error: OSError | MemoryError) -> Diagnostic:
 
 
 def _fail_unexpectedly(error: Exception, given: list[str]) -> int:
-    wrapped = Diagnostic(
-        E_INTERNAL, f"{type(error).__name__}: {error}", hint="set EDGEC_TRACEBACK=1 to see where, and report it"
-    )
+    wrapped = Diagnostic(E_INTERNAL, f"{type(error).__name__}: {error}", hint="set EDGEC_TRACEBACK=1 to see where, and report it")
     wrapped.__cause__ = error
     return _fail(wrapped, INTERNAL, given)
 

@@ -68,9 +68,7 @@ class Optimized:
 
     def passes(self) -> list[dict[str, Any]]:
         """What each pass that changed something did, in order, without times."""
-        return [
-            {"name": str(r.step), "changes": dict(sorted(r.change.counts.items()))} for r in self.reports if r.change.modified
-        ]
+        return [{"name": str(r.step), "changes": dict(sorted(r.change.counts.items()))} for r in self.reports if r.change.modified]
 
 
 def open_model(source: Source, dims: Mapping[str, int] | None = None) -> Model:

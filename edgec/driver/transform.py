@@ -61,9 +61,7 @@ def optimize(
     emit(facts, as_json, _optimize_text(facts, timing, report))
 
 
-def compile(
-    model: Path, output: Path, settings: Settings, *, dims: Mapping[str, int], report: bool, as_json: bool
-) -> None:
+def compile(model: Path, output: Path, settings: Settings, *, dims: Mapping[str, int], report: bool, as_json: bool) -> None:
     """Optimise a model, lower it and write the bundle."""
     timing = Timing()
     began = time.perf_counter()

@@ -24,9 +24,7 @@ _BARE = re.compile(BARE_VALUE)
 _IDENTIFIER = re.compile(IDENTIFIER)
 
 
-def print_graph(
-    item: Graph | Model, *, elide: bool = False, details: bool = True, inline_limit: int = INLINE_LIMIT
-) -> str:
+def print_graph(item: Graph | Model, *, elide: bool = False, details: bool = True, inline_limit: int = INLINE_LIMIT) -> str:
     """The textual form of a graph or model; `parse_model` reads it back exactly.
 
     Args:
