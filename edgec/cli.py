@@ -280,14 +280,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        _close_output()
-        return 0
     except Diagnostic as error:
         return _fail(error, int(error.exit), given)
     except (OSError, MemoryError) as error:
         if isinstance(error, OSError) and not error.filename:
-            _close_output()
+            from .driver.console import discard_output
+
+            discard_output()
         return _fail(_refused(error), 2, given)
     except Exception as error:
         return _fail_unexpectedly(error, given)
@@ -333,11 +332,6 @@ def _fail(error: Diagnostic, status: int, given: list[str]) -> int:
     if "--json" in given:
         emit({"schema": "edgec.error/1", "ok": False, "exit": status, "error": error.to_json()}, True, "")
     return status
-
-
-def _close_output() -> None:
-    """Send what standard output cannot take to nowhere: the interpreter flushes it once more at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refused(error: OSError | MemoryError) -> Diagnostic:

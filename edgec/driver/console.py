@@ -14,8 +14,16 @@ COLOURS = {"error": "1;31", "hint": "36", "note": "34", "place": "2"}
 
 
 def emit(facts: Any, as_json: bool, text: str) -> None:
-    """Print the result of a command: plain data as JSON, or the text made for people."""
-    print(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text)
+    """Print the result of a command: plain data as JSON, or the text made for people. A reader that went away is no error."""
+    try:
+        print(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text, flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Send what standard output cannot take to nowhere: the interpreter flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:

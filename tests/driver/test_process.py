@@ -66,8 +66,7 @@ def test_a_closed_pipe_is_quiet() -> None:
     process.stdout.close()
     with process.stderr:
         err = process.stderr.read()
-    process.wait(timeout=60)
-    assert "Traceback" not in err and "BrokenPipe" not in err
+    assert process.wait(timeout=60) == 0 and err == ""
 
 
 def test_defects_are_reported_without_a_traceback(model: Path, tmp_path: Path) -> None:
