@@ -72,7 +72,7 @@ def _groups(graph: Graph, max_nodes: int) -> list[_Group]:
             groups.append(member[node])
         elif node.op.elementwise and len(node.outputs) == 1 and not isinstance(node.op, Identity) and _is_tensor(node):
             group = _Group([node])
-            for value in node.inputs:
+            for value in dict.fromkeys(node.inputs):
                 joined = None if value is None else _joinable(value, node, member)
                 if joined is None or joined.product is not None and group.product is not None:
                     continue
