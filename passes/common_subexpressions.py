@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..ir.graph import Graph, Node, Value
+from ..ir.ops.region import Region
 from .base import Change, Pass
 from .context import Context
 from .mutation import replace_value
@@ -40,8 +41,7 @@ class _Merger:
         own: list[Any] = []
         for node in graph:
             if node.regions:
-                for region in node.regions:
-                    self.visit(region)
+                self._visit_regions(node)
                 continue
             if not node.op.pure:
                 continue
@@ -54,6 +54,14 @@ class _Merger:
                 self._merge(graph, node, first)
         for key in own:
             del self.seen[key]
+
+    def _visit_regions(self, node: Node) -> None:
+        outside = self.seen
+        if isinstance(node.op, Region):
+            self.seen = {}  # the body of a Region may read nothing but its inputs
+        for region in node.regions:
+            self.visit(region)
+        self.seen = outside
 
     def _key(self, node: Node) -> tuple[Any, ...]:
         operands: list[Value | None] = []

@@ -19,6 +19,7 @@ from ..ir.dims import Dim, Expr
 from ..ir.graph import Graph, Node, Value, int64s
 from ..ir.ops.concat import Concat
 from ..ir.ops.gather import Gather
+from ..ir.ops.region import Region
 from ..ir.ops.reshape import Reshape, Shape, Unsqueeze
 from ..ir.ops.slice import Slice
 from .base import Change, Pass
@@ -200,7 +201,7 @@ class _Rebuilder:
     def run(self) -> Change:
         if not self.places:
             return self.change
-        for node in list(self.graph.walk()):
+        for node in _nodes_that_see_inputs(self.graph):
             if node.graph is None:
                 continue
             if isinstance(node.op, Shape):
@@ -279,6 +280,17 @@ class _Rebuilder:
         replace_value(self.graph, old, new)
         if producer is not None:
             remove_dead([producer])
+
+
+def _nodes_that_see_inputs(graph: Graph) -> list[Node]:
+    """All nodes but those in the bodies of Regions, which may read nothing of the graphs around them."""
+    found: list[Node] = []
+    for node in graph:
+        found.append(node)
+        if not isinstance(node.op, Region):
+            for region in node.regions:
+                found.extend(_nodes_that_see_inputs(region))
+    return found
 
 
 def _continues(segment: tuple[Value, int, int], dim: Any) -> bool:

@@ -21,6 +21,7 @@ from edgec.ir.ops.control import If
 from edgec.ir.ops.gather import Gather
 from edgec.ir.ops.random import Dropout
 from edgec.ir.ops.reduction import ReduceMean
+from edgec.ir.ops.region import Region
 from edgec.ir.ops.reshape import Expand, Flatten, Reshape, Shape, Squeeze, Unsqueeze
 from edgec.ir.ops.transpose import Transpose
 from edgec.ir.ops.unary import Abs, Exp, Identity, Neg
@@ -29,6 +30,7 @@ from edgec.ir.verifier import verify
 from edgec.passes.context import Context
 from edgec.passes.default_pipeline import cleanup_pipeline, default_pipeline
 from edgec.passes.manager import PassManager, run_passes
+from edgec.passes.mutation import captured_values
 from edgec.passes.registry import PASSES
 from edgec.passes.remove_no_ops import is_lossless
 from edgec.passes.share_constants import ConstantPool
@@ -119,6 +121,25 @@ def test_an_inner_region_reuses_outer_values_but_branches_do_not_see_each_other(
     assert ops(graph) == ["Exp", "If", "Neg", "Add", "Neg", "Add"]
     assert branches[0].last.inputs[0] is outer
     verify(graph)
+
+
+def test_bodies_of_regions_stay_isolated():
+    graph = new_graph(("batch", "seq"), (4,))
+    x, y = graph.inputs
+    body = Graph("body")
+    inner = body.add_input("inner", x.type)
+    row = body.add_input("row", y.type)
+    parts = [body.add(Gather(0), body.add(Shape(), body.add(Exp(), inner)), int64s([axis])) for axis in (0, 1)]
+    target = body.add(Concat(0), *parts, int64s([4]))
+    body.set_outputs([body.add(Expand(), row, target)], ["o"])
+    outer = graph.add(Expand(), y, graph.add(Concat(0), graph.add(Shape(), graph.add(Exp(), x)), int64s([4])))
+    node = graph.insert(Region("odd"), [x, y], regions=[body])
+    graph.set_outputs([outer, node.output], ["a", "b"])
+    feeds = {"x": np.ones((2, 3), np.float32), "y": np.arange(4, dtype=np.float32)}
+    expected = interpret(graph, feeds)
+    run_passes(graph, cleanup_pipeline())
+    assert not captured_values(body)
+    same(interpret(graph, feeds), expected)
 
 
 def test_opaque_nodes_are_neither_merged_nor_folded():
