@@ -137,7 +137,7 @@ class GroupQueryAttention(Op):
                 store[b, :, starts[b] : starts[b] + tokens] = new[b]
         keys = min(present[0].shape[2], int((starts + tokens).max()))
         window = self.local_window_size - 1 if self.local_window_size > 0 else -1
-        allowed = visible(tokens, keys, starts, left=window, right=0)
+        allowed = visible(tokens, keys, starts, left=window, right=0) & (np.arange(keys) < ends.reshape(-1, 1, 1, 1))
         bias = np.where(allowed, 0, -np.inf).astype(np.float32)
         if extra is not None:
             bias = bias + widened(extra)[..., :keys]

@@ -162,7 +162,7 @@ class Resize(Op):
                 return begin * (length - 1) + steps * (end - begin) * (length - 1) / (size - 1)
             return np.full(size, 0.5 * (begin + end) * (length - 1))
         if mode == "pytorch_half_pixel" and size == 1:
-            return np.full(size, -0.5 if self.mode != "nearest" else 0.0)
+            return np.zeros(1)
         places = (steps + 0.5) / scale - 0.5
         if mode == "half_pixel_symmetric":
             return places + length / 2 * (1 - size / resized)

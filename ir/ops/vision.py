@@ -58,11 +58,11 @@ class GridSample(Op):
             position = (place + 1) / 2 * (size - 1) if self.align_corners else ((place + 1) * size - 1) / 2
             if self.mode == "nearest":
                 position = np.rint(position)
-            if self.mode != "cubic" or self.padding_mode != "zeros":
+            if self.mode != "cubic":  # cubic weights belong to the true position; its taps are moved instead
                 outside = (position < low) | (position > high)
                 if self.padding_mode == "border":
                     position = np.where(outside, np.clip(position, 0, size - 1), position)
-                elif self.padding_mode == "reflection" and self.mode != "cubic":
+                elif self.padding_mode == "reflection":
                     position = np.where(outside, reflected(position, low, high), position)
             taps.append(_GRID_MODES[self.mode](position.astype(wide.dtype)))
             borders.append((low, high))

@@ -28,13 +28,15 @@ def run_onnxruntime(
         wanted: positions of the results to name; the others are absent.
     """
     names = ["" if a is None else f"x{i}" for i, a in enumerate(operands)]
+    while names and not names[-1]:
+        names.pop()  # a trailing empty name is legal, yet it crashes some kernels of onnxruntime
     positions = list(range(outputs)) if wanted is None else list(wanted)
     results = [f"y{i}" if i in positions else "" for i in range(outputs)]
     attributes = {k: list(v) if isinstance(v, tuple) else v for k, v in op.changed_attributes() if v is not None}
     node = helper.make_node(op.op_name, names, results, domain=op.domain, **attributes)
     inputs = [
         helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for n, a in zip(names, operands, strict=True)
+        for n, a in zip(names, operands, strict=False)
         if a is not None
     ]
     graph = helper.make_graph([node], "one", inputs, [helper.make_empty_tensor_value_info(f"y{i}") for i in positions])
@@ -44,7 +46,7 @@ def run_onnxruntime(
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {n: a for n, a in zip(names, operands, strict=True) if a is not None})
+    return session.run(None, {n: a for n, a in zip(names, operands, strict=False) if a is not None})
 
 
 def types_of(operands: Sequence[Any]) -> list[TensorType | None]:
