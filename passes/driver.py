@@ -23,6 +23,8 @@ E_DIVERGES = code(
     "of them out of the pipeline.",
 )
 
+_FEW = 4
+
 
 class RuleIndex:
     """Rules by the operator class of their root, those with the greatest benefit first."""
@@ -136,7 +138,8 @@ class _Driver:
         """New nodes, what reads the new results, and what can match now that a value lost a use."""
         for node in created:
             self.push_if_alive(node)
-        frontier = list(dict.fromkeys([*results, *lost]))
+        nearly_private = [value for value in lost if len(value.uses) <= _FEW]  # a pattern's inner values have few readers
+        frontier = list(dict.fromkeys([*results, *nearly_private]))
         for value in frontier:
             if value.producer is not None:
                 self.push_if_alive(value.producer)

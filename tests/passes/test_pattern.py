@@ -105,13 +105,11 @@ def test_intermediates_used_elsewhere_prevent_a_match_unless_shared(graph):
     x, y = graph.inputs
     total = graph.add(Add(), x, y)
     root = graph.add(Relu(), total)
-    other = graph.add(Exp(), total)
+    graph.add(Exp(), total)
     missed = match(P(Relu)(P(Add)("a", "b")), root)
     assert "also used by" in missed.reason and missed.depth == 2
     assert match(P(Relu)(P(Add)("a", "b").shared()), root)
-    graph.set_outputs([other, root])
-    graph.replace(other, root)
-    graph.remove(other.producer)
+    graph.remove(graph.last)
     graph.set_outputs([total, root])
     assert "the outputs" in match(P(Relu)(P(Add)("a", "b")), root).reason
 
