@@ -1,0 +1,200 @@
+"""The capability matrix of OpenVINO's ONNX importer and CPU plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from ...ir import ops  # noqa: F401  (registers the operator classes)
+from ...ir.dtypes import DType
+from ...ir.graph import Node
+from ...ir.op import OPS, Op, Opaque
+from ...ir.ops.activation import Celu, SwiGLU
+from ...ir.ops.attention import Attention, LinearAttention
+from ...ir.ops.binary import BitShift, Mod, Mul
+from ...ir.ops.cast import BitCast, Cast, CastLike
+from ...ir.ops.concat import Pad
+from ...ir.ops.conv_special import CausalConvWithState
+from ...ir.ops.detection import NonMaxSuppression, RoiAlign
+from ...ir.ops.pooling import AveragePool, MaxPool, MaxUnpool
+from ...ir.ops.quantize import DynamicQuantizeLinear
+from ...ir.ops.random import Bernoulli, Dropout, Multinomial
+from ...ir.ops.recurrent import GRU, LSTM, RNN
+from ...ir.ops.reduction import CumProd
+from ...ir.ops.resize import Resize
+from ...ir.ops.scatter import TensorScatter
+from ...ir.ops.signal import DFT
+from ...ir.ops.vision import SpaceToDepth
+from ..backend import Support, Verdict
+from .rewrites.functions import attention_problem
+from .rewrites.linear_maps import resize_problem
+from .rewrites.structure import pool_problem
+
+SINCE = "2026.4"
+SUITE = "ONNX backend suite, OpenVINO 2026.4.1 on the CPU in float32"
+PROBE = "probe of OpenVINO 2026.4.1 on the CPU against numpy"
+Condition = Callable[[Node], "str | None"]
+
+# Operators all of whose cases in the suite pass (but for element types that the importer lacks and refuses itself).
+NATIVE = (
+    "Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh BatchNormalization BitwiseAnd BitwiseNot BitwiseOr "
+    "BitwiseXor BlackmanWindow Ceil CenterCropPad Clip Col2Im Compress Concat ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh "
+    "CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND "
+    "Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HammingWindow "
+    "HannWindow HardSigmoid HardSwish Hardmax Identity If InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Less "
+    "LessOrEqual Log LogSoftmax Loop LpNormalization LpPool MatMul MatMulInteger Max Mean MeanVarianceNormalization Min Mish Neg "
+    "NegativeLogLikelihoodLoss NonZero Not OneHot Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization Range "
+    "Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare "
+    "Relu Reshape ReverseSequence RotaryEmbedding Round STFT Scan ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh "
+    "Size Slice Softmax SoftmaxCrossEntropyLoss Softplus Softsign Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile TopK "
+    "Transpose Trilu Unique Unsqueeze Upsample Where Xor "
+    "ConcatFromSequence SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SplitToSequence"
+).split()
+
+
+def _recurrent(node: Node) -> str | None:
+    if getattr(node.op, "layout", 0):
+        return "layout=1 is computed wrongly for a batch of more than one"
+    if isinstance(node.op, LSTM) and node.operand(7) is not None:
+        return "the peephole weights P are ignored"
+    return None
+
+
+def _cast(node: Node) -> str | None:
+    op = node.op
+    x = node.inputs[0]
+    assert isinstance(op, Cast | CastLike) and x is not None
+    target = op.to if isinstance(op, Cast) else node.outputs[0].dtype
+    if target is DType.FLOAT8E8M0 and op.round_mode == "up" and x.dtype is not DType.FLOAT8E8M0:
+        return "round_mode 'up' of casts to float8e8m0 is ignored"
+    return None
+
+
+def _pad(node: Node) -> str | None:
+    op, value = node.op, node.operand(2)
+    if isinstance(op, Pad) and op.mode == "constant" and value is not None and value.data is None:
+        pads = node.operand(1)
+        return None if pads is not None and pads.data is None else "a value computed at run time is taken as zero"
+    return None
+
+
+def _product(node: Node) -> str | None:
+    x = node.inputs[0]
+    return "8-bit products saturate instead of wrapping around" if x is not None and x.dtype in (DType.INT8, DType.UINT8) else None
+
+
+def _shift(node: Node) -> str | None:
+    x = node.inputs[0]
+    return None if x is not None and x.dtype is DType.UINT32 else "shifts of other types than u32 have other edge cases"
+
+
+def _float_mod(node: Node) -> str | None:
+    op, x = node.op, node.inputs[0]
+    floats = isinstance(op, Mod) and not op.fmod and x is not None and x.dtype is not None and x.dtype.is_float
+    return "the remainder of floats needs fmod=1" if floats else None
+
+
+def _roi_align(node: Node) -> str | None:
+    return "mode 'max' has another formula" if getattr(node.op, "mode", "avg") == "max" else None
+
+
+def _half_celu(node: Node) -> str | None:
+    x = node.inputs[0]
+    return None if x is not None and x.dtype is DType.FLOAT else "the importer types the constants as float32"
+
+
+def _crd(node: Node) -> str | None:
+    return None if getattr(node.op, "mode", "DCR") == "DCR" else "the importer ignores mode"
+
+
+def _training(node: Node) -> str | None:
+    mode = node.operand(2)
+    return None if mode is None or mode.ints == (0,) else "training mode is random"
+
+
+def _never(reason: str) -> Condition:
+    return lambda node: reason
+
+
+def _row(op: type[Op], when: Condition, level: str = "partial", evidence: str = SUITE) -> Support:
+    return Support(op, level, None, when, SINCE, "", evidence)  # type: ignore[arg-type]
+
+
+CONDITIONAL = (
+    _row(Attention, attention_problem),
+    _row(AveragePool, pool_problem),
+    _row(MaxPool, pool_problem),
+    _row(BitShift, _shift),
+    _row(BitCast, _never("the importer does not know it")),
+    _row(Cast, _cast),
+    _row(CastLike, _cast),
+    _row(Celu, _half_celu),
+    _row(Dropout, _training),
+    _row(GRU, _recurrent),
+    _row(LSTM, _recurrent),
+    _row(RNN, _recurrent),
+    _row(Mod, _float_mod),
+    _row(Mul, _product, evidence=PROBE),
+    _row(NonMaxSuppression, lambda node: None),
+    _row(Pad, _pad),
+    _row(Resize, resize_problem),
+    _row(RoiAlign, _roi_align),
+    _row(SpaceToDepth, _crd),
+    _row(DynamicQuantizeLinear, _never("quotients at a tie are rounded to the other side"), "none"),
+    _row(DFT, _never("the axis is ignored and one-sided results have another shape"), "none"),
+    _row(Bernoulli, _never("it is random"), "none"),
+    _row(Multinomial, _never("it is random"), "none"),
+)
+REWRITTEN = (SwiGLU, LinearAttention, CausalConvWithState, CumProd, TensorScatter, MaxUnpool, DFT, BitCast)
+
+
+@cache
+def rows() -> tuple[Support, ...]:
+    """One row per operator class that is known to run, or known not to."""
+    stated = {row.op for row in CONDITIONAL}
+    found = list(CONDITIONAL)
+    for (domain, name), op in sorted(OPS.items()):
+        if op in stated:
+            continue
+        if not domain and name in NATIVE:
+            found.append(Support(op, "native", None, None, SINCE, "", SUITE))
+        elif op in REWRITTEN:
+            found.append(Support(op, "decomposed", None, None, SINCE, "", SUITE))
+        else:
+            found.append(Support(op, "none", frozenset(), None, SINCE, "", SUITE))
+    return tuple(sorted(found, key=lambda row: (row.op.domain, row.op.op_name)))
+
+
+@cache
+def _by_class() -> dict[type[Op], Support]:
+    return {row.op: row for row in rows()}
+
+
+def judge(node: Node) -> Verdict:
+    """How OpenVINO runs a node as it stands, without the rewrites."""
+    if isinstance(node.op, Opaque):
+        return Verdict("none", "the operator is not known", SUITE)
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.dtype is not None and value.dtype in FOREIGN:
+            return Verdict("none", f"OpenVINO has no elements of type {value.dtype}", PROBE)
+    row = _by_class().get(type(node.op))
+    if row is None or row.level in ("none", "decomposed") and row.when is None:
+        return Verdict("none", "the importer has no verified translation", SUITE)
+    reason = row.when(node) if row.when is not None else None
+    if reason is not None:
+        return Verdict("none", reason, row.evidence)
+    return Verdict("native" if row.when is None else "partial" if row.level == "partial" else "native", "", row.evidence)
+
+
+FOREIGN = frozenset(
+    (DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ, DType.INT2, DType.UINT2, DType.STRING, DType.COMPLEX64, DType.COMPLEX128,
+     DType.FLOAT6E2M3, DType.FLOAT6E3M2)
+)  # fmt: skip
+
+
+def problems(nodes: Sequence[Node]) -> list[tuple[Node, Verdict]]:
+    """The nodes that OpenVINO cannot run, with the reasons."""
+    judged = ((node, judge(node)) for node in nodes)
+    return [(node, verdict) for node, verdict in judged if not verdict.runs]
+
+

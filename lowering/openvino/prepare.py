@@ -1,0 +1,83 @@
+"""The last steps before the importer, on a copy: element types, boundary, and adjustments that must happen once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir.dtypes import DType
+from ...ir.graph import Graph, Node, Value, constant
+from ...ir.model import Model
+from ...ir.ops.binary import Max, Mul
+from ...ir.ops.detection import NonMaxSuppression
+from ...ir.types import TensorType
+from ..artifact import Loss
+from .boundary import Boundary, plan_boundary
+from .carry import carry_float64, narrow_integers
+from .rewrites.numbers import smallest_above
+
+_WIDE = (DType.INT64, DType.UINT64)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready for the importer, how its boundary meets the public one, and what was lost."""
+
+    model: Model
+    boundary: Boundary
+    losses: tuple[Loss, ...]
+
+
+def prepare(model: Model) -> Prepared:
+    """Make the model that the importer gets; the given one stays as it is.
+
+    Raises:
+        Diagnostic: E0501 for constants and boundaries that OpenVINO cannot hold.
+    """
+    model = model.copy()
+    graph = model.graph
+    inputs = [v.dtype for v in graph.inputs]
+    outputs = [v.dtype for v in graph.outputs]
+    losses = list(_integer_losses(graph))
+    doubles = carry_float64(graph)
+    if doubles:
+        losses.append(Loss("precision", _listed(doubles), f"{len(doubles)} float64 values are computed in float32"))
+    narrow_integers(graph)
+    for node in list(graph.walk()):
+        if isinstance(node.op, NonMaxSuppression):
+            _raise_threshold(node)
+    if any(n.op.op_name in ("Relu", "Max", "Min", "Clip") for n in graph.walk()):
+        losses.append(Loss("nan", "Relu, Max, Min and Clip", "a NaN operand gives the other operand or bound instead of NaN"))
+    return Prepared(model, plan_boundary(model, inputs, outputs), tuple(losses))
+
+
+def _integer_losses(graph: Graph) -> tuple[Loss, ...]:
+    """The 64-bit integer values that are data: what neither inference nor a small size shows to be a shape."""
+    names = [v.name for v in graph.values() if v.dtype in _WIDE and isinstance(v.type, TensorType) and v.type.content is None]
+    if not names:
+        return ()
+    what = f"{len(names)} 64-bit integer values are computed in 32 bits; inputs are checked, intermediate values beyond 2^31-1 wrap"
+    return (Loss("integer-width", _listed(names), what),)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _raise_threshold(node: Node) -> None:
+    """ONNX keeps boxes whose overlap equals the threshold, OpenVINO suppresses them."""
+    graph = node.graph
+    assert graph is not None
+    threshold = node.operand(3)
+    raised: Value
+    if threshold is None or threshold.data is not None:
+        number = 0.0 if threshold is None or threshold.data is None else float(threshold.data.numpy().reshape(-1)[0])
+        raised = constant(np.array([smallest_above(number)], np.float32), graph.fresh_name("threshold"))
+    else:
+        factor = constant(np.float32(1 + 2**-23), graph.fresh_name("factor"), DType.FLOAT)
+        least = constant(np.finfo(np.float32).tiny, graph.fresh_name("least"), DType.FLOAT)
+        raised = graph.add(Max(), graph.add(Mul(), threshold, factor, before=node), least, before=node)
+    operands = [*node.inputs, *(None,) * (4 - len(node.inputs))]
+    operands[3] = raised
+    node.set_operands(operands)

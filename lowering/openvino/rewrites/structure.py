@@ -1,0 +1,197 @@
+"""Padding, pooling, scattering and reductions in the variants that OpenVINO lacks or computes wrongly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ....ir.dtypes import DType
+from ....ir.graph import Node, Value
+from ....ir.ops.binary import Mod
+from ....ir.ops.concat import Pad
+from ....ir.ops.gather import Gather
+from ....ir.ops.pooling import AveragePool, MaxPool, MaxUnpool
+from ....ir.ops.reduction import CumProd, ReduceMax, ReduceMin, ReduceProd
+from ....ir.ops.reshape import Expand
+from ....ir.ops.scatter import ScatterElements, TensorScatter
+from ....ir.ops.vision import SpaceToDepth
+from ....passes.decompose.terms import Terms
+from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
+from .functions import GROUP
+
+
+@rewrites_op(Pad, name="openvino-pad", group=GROUP)
+def pad(node: Node, b: Rewriter) -> Result:
+    """Padding with a value computed at run time selects between the padded tensor and the value; wrapping is a Gather."""
+    op, x, pads, value, axes = node.op, *(node.operand(i) for i in range(4))
+    assert isinstance(op, Pad) and x is not None and pads is not None
+    t = Terms(b)
+    if op.mode == "wrap":
+        return _wrap_pad(t, x, pads, axes)
+    if op.mode != "constant" or value is None or value.data is not None:
+        return None
+    rank = x.rank
+    if rank is None or pads.data is None:
+        return Decline("the rank or the pads are not known")
+    shape = t.sizes([t.dim(x, i) for i in range(rank)])
+    ones = t.apply(Expand(), t.constant(1.0, DType.FLOAT), shape)
+    inside = t.greater(t.apply(op, ones, pads, None, axes), 0.5)
+    return t.where(inside, t.apply(op, x, pads, None, axes), t.reshape(value, []))
+
+
+def _wrap_pad(t: Terms, x: Value, pads: Value, axes: Value | None) -> Result:
+    if x.shape is None or pads.ints is None or (axes is not None and axes.ints is None):
+        return Decline("the pads are computed at run time")
+    rank = len(x.shape)
+    chosen = [a % rank for a in axes.ints] if axes is not None and axes.ints is not None else list(range(rank))
+    y = x
+    for position, axis in enumerate(chosen):
+        before, after = pads.ints[position], pads.ints[position + len(chosen)]
+        length = x.shape[axis]
+        if before == after == 0:
+            continue
+        if not isinstance(length, int):
+            return Decline("the padded dimensions are not known")
+        y = t.apply(Gather(axis=axis), y, t.constant(np.arange(-before, length + after, dtype=np.int64) % length))
+    return y
+
+
+@rewrites_op(SpaceToDepth, name="openvino-space-to-depth", group=GROUP)
+def space_to_depth(node: Node, b: Rewriter) -> Result:
+    """SpaceToDepth with the order column, row, depth is a transpose between reshapes: the importer ignores the mode."""
+    op: Any = node.op
+    x = node.inputs[0]
+    assert x is not None
+    if op.mode == "DCR":
+        return None
+    t, n = Terms(b), op.blocksize
+    if x.shape is None or not all(isinstance(d, int) for d in x.shape[1:]):
+        return Decline("the dimensions are not known")
+    channels, height, width = x.shape[1:]
+    split = t.reshape(x, [t.dim(x, 0), channels, height // n, n, width // n, n])
+    return t.reshape(t.transpose(split, [0, 1, 3, 5, 2, 4]), [t.dim(x, 0), channels * n * n, height // n, width // n])
+
+
+@rewrites_op(CumProd, name="openvino-cumulative-product", group=GROUP)
+def cumulative_product(node: Node, b: Rewriter) -> Result:
+    """A running product is the product over a triangle of the elements, ones elsewhere."""
+    op, x, axis = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, CumProd) and x is not None and axis is not None
+    if x.shape is None or not axis.ints:
+        return Decline("the axis is computed at run time")
+    along = axis.ints[0] % len(x.shape)
+    length = x.shape[along]
+    if not isinstance(length, int) or length > 512:
+        return Decline("the length is not known, or too great for a triangle")
+    places = np.arange(length)
+    taken = places[:, None] > places[None, :] if op.exclusive else places[:, None] >= places[None, :]
+    mask = taken[::-1, ::-1] if op.reverse else taken
+    t = Terms(b)
+    wide = t.unsqueeze(x, [along])  # [..., result, element, ...]
+    shape = (length, length, *(1,) * (len(x.shape) - 1 - along))
+    chosen = t.where(t.constant(np.ascontiguousarray(mask).reshape(shape)), wide, 1)
+    return t.apply(ReduceProd(keepdims=0), chosen, t.ints([along + 1]))
+
+
+@rewrites_op(ReduceMax, ReduceMin, name="openvino-empty-extremum", group=GROUP)
+def empty_extremum(node: Node, b: Rewriter) -> Result:
+    """The extremum of no elements is the infinity of its type, not the greatest finite number."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    if x.shape is None or 0 not in x.shape or y.tensor.static_shape is None or not y.tensor.dtype.is_float:
+        return None
+    if 0 in y.tensor.static_shape:
+        return None
+    sign = -np.inf if isinstance(node.op, ReduceMax) else np.inf
+    return b.constant(np.full(y.tensor.static_shape, sign, y.tensor.dtype.numpy))
+
+
+@rewrites_op(MaxPool, AveragePool, name="openvino-pool-ceil", group=GROUP)
+def pool_ceil(node: Node, b: Rewriter) -> Result:
+    """Windows that would start behind the input are dropped by explicit pads, where OpenVINO keeps them."""
+    op, x, y = node.op, node.inputs[0], node.outputs[0]
+    assert isinstance(op, MaxPool | AveragePool) and x is not None
+    if pool_problem(node) is None:
+        return None
+    if isinstance(op, AveragePool) and op.count_include_pad:
+        return Decline("the pads count in the mean")
+    sizes, counts = (x.shape or ())[2:], (y.shape or ())[2:]
+    if not sizes or not all(isinstance(n, int) for n in (*sizes, *counts)):
+        return Decline("the spatial dimensions are not known")
+    rank = len(op.kernel_shape)
+    strides, dilations, pads = op.strides or (1,) * rank, op.dilations or (1,) * rank, op.pads or (0,) * 2 * rank
+    ends = []
+    for i in range(rank):
+        reach = (op.kernel_shape[i] - 1) * dilations[i] + 1
+        ends.append((counts[i] - 1) * strides[i] + reach - sizes[i] - pads[i])
+    if min(ends) < 0:
+        exact = [(n + pads[i] + max(e, 0) - (op.kernel_shape[i] - 1) * dilations[i] - 1) // strides[i] + 1
+                 for i, (n, e) in enumerate(zip(sizes, ends, strict=True))]  # fmt: skip
+        if exact != list(counts):
+            return Decline("no pads give this number of windows")
+    changed = replace(op, ceil_mode=0, pads=(*pads[:rank], *(max(e, 0) for e in ends)))
+    return b.add(changed, x, outputs=len(node.outputs))
+
+
+def pool_problem(node: Node) -> str | None:
+    """Whether ceil_mode may let a window start behind the input, which ONNX drops and OpenVINO keeps."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, MaxPool | AveragePool) and x is not None
+    if not op.ceil_mode or op.auto_pad not in ("NOTSET", "", "VALID"):
+        return None
+    rank = len(op.kernel_shape)
+    strides, dilations, pads = op.strides or (1,) * rank, op.dilations or (1,) * rank, op.pads or (0,) * 2 * rank
+    sizes = x.shape[2:] if x.shape is not None else (None,) * rank
+    for i in range(rank):
+        reach = (op.kernel_shape[i] - 1) * dilations[i] + 1
+        size = sizes[i]
+        if isinstance(size, int):
+            steps = -(-(size + pads[i] + pads[i + rank] - reach) // strides[i])
+            late = steps * strides[i] >= size + pads[i]
+        else:
+            late = strides[i] + pads[i + rank] > reach
+        if late:
+            return "with ceil_mode a window may start behind the input"
+    return None
+
+
+@rewrites_op(TensorScatter, name="openvino-tensor-scatter", group=GROUP)
+def tensor_scatter(node: Node, b: Rewriter) -> Result:
+    """Writing into a cache at each sample's position is ScatterElements at computed indices."""
+    op, cache, update, starts = node.op, *(node.operand(i) for i in range(3))
+    assert isinstance(op, TensorScatter) and cache is not None and update is not None
+    rank = cache.rank
+    if rank is None or update.rank is None:
+        return Decline("the rank is not known")
+    axis = op.axis % rank
+    t = Terms(b)
+    length = t.dim(update, axis)
+    places = t.reshape(t.count(length), [1] * axis + [-1] + [1] * (rank - axis - 1))
+    if starts is not None:
+        places = t.add(places, t.reshape(t.cast(starts, DType.INT64), [-1] + [1] * (rank - 1)))
+    if op.mode == "circular":
+        places = t.apply(Mod(), places, t.scalar(t.dim(cache, axis)))
+    indices = t.expand(places, [t.dim(update, i) for i in range(rank)])
+    return t.apply(ScatterElements(axis=axis), cache, indices, update)
+
+
+@rewrites_op(MaxUnpool, name="openvino-max-unpool", group=GROUP)
+def max_unpool(node: Node, b: Rewriter) -> Result:
+    """MaxUnpool scatters into zeros, framed where the output is larger."""
+    op, x, positions, wanted = node.op, *(node.operand(i) for i in range(3))
+    assert isinstance(op, MaxUnpool) and x is not None and positions is not None
+    shape = x.tensor.static_shape
+    target = node.outputs[0].tensor.static_shape
+    if shape is None or target is None:
+        return Decline("the dimensions are not known")
+    natural = op._natural_shape(shape)
+    t = Terms(b)
+    zeros = t.constant(np.zeros(int(np.prod(natural)), x.tensor.dtype.numpy))
+    flat = t.apply(ScatterElements(axis=0), zeros, t.reshape(positions, [-1]), t.reshape(x, [-1]))
+    y = t.reshape(flat, list(natural))
+    if wanted is None or tuple(natural) == target:
+        return y
+    ends = [n - m for n, m in zip(target, natural, strict=True)]
+    return t.apply(Pad(), y, t.ints([0] * len(target) + ends))
