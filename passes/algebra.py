@@ -147,7 +147,7 @@ def _multiply(left: Polynomial, right: Polynomial) -> Polynomial:
     return result
 
 
-def is_near(polynomial: Polynomial, expected: Polynomial, tolerance: float = 1e-3) -> bool:
+def is_near(polynomial: Polynomial, expected: Polynomial, tolerance: float = 1e-4) -> bool:
     """Whether two polynomials have the same powers and nearly the same coefficients."""
     kept = {p: c for p, c in polynomial.items() if abs(c) > 1e-9}
     return set(kept) == set(expected) and all(abs(kept[p] - c) <= tolerance * abs(c) for p, c in expected.items())

@@ -81,14 +81,14 @@ def recognize_gelu(node: Node, b: Rewriter) -> Result:
     """x/2·(1 + erf(x/√2)) and x/2·(1 + tanh(√(2/π)(x + 0.044715x³))), also as x·σ(2·√(2/π)(…)), in every order of the factors."""
     product = product_of(node)
     for x, gate in _gated(product):
-        if abs(product.constant - 0.5) < 1e-3:
+        if abs(product.constant - 0.5) < 1e-5:
             if _is_function_of(_one_plus(gate, Erf), x, ERF_ARGUMENT):
                 _credit(b, product)
                 return b.add(Gelu(), x)
             if _is_function_of(_one_plus(gate, Tanh), x, TANH_ARGUMENT):
                 _credit(b, product)
                 return b.add(Gelu(approximate="tanh"), x)
-        if abs(product.constant - 1.0) < 1e-3 and gate.producer is not None and isinstance(gate.producer.op, Sigmoid):
+        if abs(product.constant - 1.0) < 1e-5 and gate.producer is not None and isinstance(gate.producer.op, Sigmoid):
             if _is_function_of(gate.producer.inputs[0], x, SIGMOID_TANH_ARGUMENT):
                 _credit(b, product)
                 return b.add(Gelu(approximate="tanh"), x)
