@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,11 @@ E_TORCH_MISSING = code(
 E_TORCH_EXPORT = code(
     "E0702",
     "the PyTorch module cannot be exported",
-    "Neither torch.export (dynamo) nor TorchScript could turn the module into ONNX. The notes hold what each exporter said; usually a branch on "
-    "tensor values, an unsupported operator or a Python object among the arguments is the cause.",
+    "Neither torch.export (dynamo) nor TorchScript could turn the module into ONNX. The notes hold what each exporter said; usually a "
+    "branch on tensor values, an unsupported operator or a Python object among the arguments is the cause.",
 )
 EXPORTERS = ("auto", "dynamo", "torchscript")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class TraceWarning(UserWarning):
@@ -86,9 +88,9 @@ def from_torch(
                         _dynamo(torch, module, args, kwargs, dynamic_shapes, options, path)
                     else:
                         axes = dynamic_axes if dynamic_axes is not None else axes_from_shapes(dynamic_shapes, names)
-                        _torchscript(torch, module, args, kwargs, axes, options, path)
+                        failures += _torchscript(torch, module, args, kwargs, axes, options, path)
                 except Exception as error:  # the exporters raise anything; every failure is reported below
-                    failures.append(f"{kind}: {type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}")
+                    failures.append(f"{kind} failed with {type(error).__name__}: {_reason(error)}")
                     continue
                 return _import(path, kind, failures)
     finally:
@@ -136,19 +138,29 @@ def _dynamo(torch: Any, module: Any, args: Any, kwargs: Any, dynamic_shapes: Any
     program.save(str(path))
 
 
-def _torchscript(torch: Any, module: Any, args: Any, kwargs: Any, axes: Any, options: dict[str, Any], path: Path) -> None:
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost cause, without terminal colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    return lines[0] if lines else ""
+
+
+def _torchscript(torch: Any, module: Any, args: Any, kwargs: Any, axes: Any, options: dict[str, Any], path: Path) -> list[str]:
+    """Export by tracing; gives notes when the trace is not the module."""
     chosen = {k: v for k, v in options.items() if v is not None}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.onnx.export(module, tuple(args), str(path), kwargs=dict(kwargs or {}), dynamic_axes=axes, dynamo=False, **chosen)
     frozen = [str(w.message).splitlines()[0] for w in caught if issubclass(w.category, torch.jit.TracerWarning)]
-    if frozen and _trace_differs(torch, module, args, kwargs):
-        warnings.warn(
-            "the traced model differs from the module on other inputs: a branch on tensor values was frozen "
-            f"(first warning of the tracer: {frozen[0]})",
-            TraceWarning,
-            stacklevel=4,
-        )
+    if not frozen or not _trace_differs(torch, module, args, kwargs):
+        return []
+    message = (
+        "the traced model differs from the module on other inputs: a branch on tensor values was frozen "
+        f"(first warning of the tracer: {frozen[0]})"
+    )
+    warnings.warn(message, TraceWarning, stacklevel=3)
+    return [message]
 
 
 def _trace_differs(torch: Any, module: Any, args: Any, kwargs: Any) -> bool:
