@@ -11,6 +11,8 @@ from ...ir.op import OPS, Opaque
 from ...ir.serial.forms import cannot_say
 from ..backend import Support, Verdict
 from .facts import function_problem, kernel_problem, kernels, newest_opset, operand_dtypes
+from .quirks import quirk
+from .restrictions import restriction
 
 # Opsets in order of preference. 21 is the newest at which no operator has lost its kernel; 23 and 24 bring
 # Attention,
@@ -20,6 +22,7 @@ from .facts import function_problem, kernel_problem, kernels, newest_opset, oper
 PREFERRED = (21, 23, 24, 25, 26, 22, 20, 19, 18, 17, 16, 15, 14, 13, 27, 28)
 _POORLY_SERVED = frozenset(d for d in DType if d.bits < 16 and d.is_float) | {DType.BFLOAT16, DType.INT16, DType.UINT16}
 _EVIDENCE = "kernel registry of onnxruntime {}"
+_TRIED = "runs of onnxruntime {} on the ONNX backend tests"
 _FUNCTION = "ONNX function body, inlined by onnxruntime {}"
 
 
@@ -47,6 +50,9 @@ def judge(node: Node, opset: int, opsets: Mapping[str, int], version: str, custo
                 return Verdict("partial", "left to the custom operator library", "not checked before loading")
             return Verdict("none", f"domain '{domain}' needs a custom operator library", _EVIDENCE.format(version))
     reason = kernel_problem(node, at)
+    fault = restriction(node, at) if reason is None else None
+    if fault is not None:
+        return Verdict("none", fault, _TRIED.format(version))
     if reason is None:
         return Verdict("native", "", _EVIDENCE.format(version))
     inlined = function_problem(domain, node.op.op_name, at) or _narrow_body(node)
@@ -66,11 +72,11 @@ def _narrow_body(node: Node) -> str | None:
 
 
 def illegality(node: Node, opset: int, *, custom: bool = False) -> str | None:
-    """Why a node does not run when the model is written at an opset, None when it does."""
+    """Why a node does not run, or not right, when the model is written at an opset; None when it does."""
     import onnxruntime
 
     verdict = judge(node, opset, {}, onnxruntime.__version__, custom)
-    return None if verdict.runs else verdict.reason
+    return quirk(node) if verdict.runs else verdict.reason
 
 
 def _known_domain(domain: str) -> bool:

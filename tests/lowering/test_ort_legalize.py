@@ -12,10 +12,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgec.ir.diagnostics import Diagnostic
+from edgec.ir.diagnostics import Diagnostic, Exit
+from edgec.ir.graph import constant
 from edgec.ir.serial.reader import read_model_bytes
 from edgec.lowering.ort import legalize
 from edgec.lowering.ort.engine import Engine
+from edgec.lowering.ort.restrictions import restriction
 from edgec.lowering.registry import backend
 from edgec.passes.context import Context
 from edgec.passes.manager import run_passes
@@ -45,6 +47,12 @@ CURED = [
     "test_quantizelinear_int16",
     "test_dequantizelinear_uint4",
     "test_roialign_aligned_true",
+    "test_dft_irfft_opset19",
+    "test_mod_float32_mixed_sign_fmod_0",
+    "test_convinteger_with_padding",
+    "test_reduce_max_empty_set_bool",
+    "test_attention_4d_diff_heads_mask4d_padded_kv",
+    "test_attention_4d_with_past_and_present_qk_matmul_bias_3d_mask_causal",
 ]
 
 
@@ -86,6 +94,27 @@ def test_the_expected_outputs_come_out(name: str, tmp_path: Path) -> None:
 def test_the_original_is_refused_by_the_runtime(name: str) -> None:
     with pytest.raises(Diagnostic):
         Engine(suite()[name].model.SerializeToString())
+
+
+def test_a_resize_that_the_runtime_gets_wrong_is_cured_once_its_scales_are_known() -> None:
+    case = suite()["test_resize_downsample_scales_linear_align_corners"]
+    model = read_model_bytes(case.model.SerializeToString())
+    (x, scales), (expected,) = case.data_sets[0]
+    model.graph.replace(model.inputs[1], constant(plain(scales), "fixed_scales"))
+    feeds = {"X": plain(x), "scales": plain(scales)}
+    wrong = Engine(model.to_bytes()).run(feeds)["Y"]
+    assert not np.allclose(wrong, expected, rtol=1e-3)
+    assert restriction(next(iter(model.graph)), 21) is not None
+    run_passes(model, legalize.NAME, Context())
+    np.testing.assert_allclose(Engine(model.to_bytes()).run(feeds)["Y"], expected, rtol=case.rtol)
+
+
+def test_what_nothing_cures_is_refused_with_the_reason() -> None:
+    model = read_model_bytes(suite()["test_image_decoder_decode_png_rgb"].model.SerializeToString())
+    run_passes(model, legalize.NAME, Context())
+    with pytest.raises(Diagnostic) as caught:
+        backend("ort").lower(model, {})
+    assert caught.value.exit is Exit.TARGET_REFUSED and "no CPU kernel for ImageDecoder" in caught.value.message
 
 
 def test_what_runs_already_is_left_alone() -> None:

@@ -11,6 +11,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from edgec.ir.serial.reader import read_model
+from edgec.passes.default_pipeline import default_pipeline
+from edgec.passes.manager import run_passes
 from edgec.runtime.verify import verify
 
 Net = Callable[[str, dict[str, np.ndarray]], Path]
@@ -98,3 +101,26 @@ def test_nothing_is_flagged_without_a_fault(net: Net, weights: dict[str, np.ndar
     assert all(layer.isolated is not None and layer.isolated.relative == 0 for layer in report.layers)
     parsed = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert parsed["passed"] is True and parsed["layers"][0]["quantiles"]["percent"][0] == 0
+
+
+def test_faults_are_found_in_the_optimised_model_too(net: Net, weights: dict[str, np.ndarray], feeds: Feeds, tmp_path: Path) -> None:
+    """The optimised model has fused and renamed tensors; the blamed layer must cover the source node with the
+    fault.
+    """
+    original = net("a", weights)
+    optimised = read_model(original)
+    run_passes(optimised, default_pipeline())
+    optimised.save(tmp_path / "b.onnx")
+    assert verify(original, tmp_path / "b.onnx", feeds).first_diverging is None
+    generator = np.random.default_rng(11)
+    for trial in range(20):
+        model = onnx.load(tmp_path / "b.onnx")
+        tensors = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and t.dims]
+        tensor = tensors[trial % len(tensors)]
+        array = numpy_helper.to_array(tensor).copy()
+        array.reshape(-1)[int(generator.integers(array.size))] += np.float32(0.2)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        onnx.save(model, tmp_path / "c.onnx")
+        readers = [node for node in model.graph.node if tensor.name in node.input]
+        first = verify(original, tmp_path / "c.onnx", feeds).first_diverging
+        assert first is not None and first.nodes[-1] in [node.name or node.output[0] for node in readers]
