@@ -15,6 +15,7 @@ from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
 from .boundary import Boundary
+from .constants import CONSTANTS_FILE, constants_bytes
 from .matrix import judge, problems, rows
 from .session import OpenVinoSession, runtime_properties
 
@@ -105,14 +106,14 @@ class OpenVinoBackend(Backend):
         found = problems(list(prepared.model.graph.walk()))
         if found:
             raise refuse(self.name, found)
-        files: dict[str, Any] = {}
+        files: dict[str, Any] = {CONSTANTS_FILE: constants_bytes(prepared.constants)} if prepared.constants else {}
         facts: dict[str, Any] = {"boundary": prepared.boundary.to_json(), "openvino": self.version(), "precision": settings["precision"]}
         if prepared.boundary.has_model:
             folder = tempfile.TemporaryDirectory(prefix="edgec-openvino-")
             core = openvino.Core()
             imported = import_model(core, prepared.model, Path(folder.name))
             try:
-                prepared.boundary.check_ports(core.compile_model(imported, "CPU", runtime_properties(settings)), self.name)
+                prepared.boundary.pair(core.compile_model(imported, "CPU", runtime_properties(settings)), self.name)
             except Diagnostic:
                 raise
             except Exception as error:

@@ -49,11 +49,15 @@ class InputPlan:
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """One public output: the runtime's output ``port``, or a copy of an input; ``dtype`` is the public element type."""
+    """One public output: the runtime's output ``port``, a copy of an input, or the constant with the index ``constant``.
+
+    ``dtype`` is the public element type.
+    """
 
     dtype: DType | None
     port: int | None = None
     copy_of: str | None = None
+    constant: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,29 +72,43 @@ class Boundary:
         """Whether anything is left to compute."""
         return any(plan.port is not None for plan in self.outputs)
 
-    def check_ports(self, model: Any, where: str) -> None:
-        """Whether an OpenVINO model has as many ports as planned, E0504 otherwise."""
-        planned = (sum(p.used for p in self.inputs), len({p.port for p in self.outputs if p.port is not None}))
-        found = (len(model.inputs), len(model.outputs))
-        if planned != found:
-            raise Diagnostic(E_LOAD, f"the model has {found[0]} inputs and {found[1]} outputs instead of {planned[0]} and {planned[1]}", where)
-        for port, plan in zip(model.inputs, [p for p in self.inputs if p.used], strict=True):
-            others = {p.name for p in self.inputs if p.used and p.name != plan.name}
-            if plan.name not in port.names and port.names & others:
-                raise Diagnostic(E_LOAD, f"input '{plan.name}' is at the place of {sorted(port.names)}", where)
+    def pair(self, model: Any, where: str) -> list[InputPlan]:
+        """The input that belongs to each input port of an OpenVINO model.
+
+        Pairing is by position. When OpenVINO found inputs that no result depends on and dropped them, the names of
+        the others tell which they are.
+
+        Raises:
+            Diagnostic: E0504 when ports and plan do not fit together.
+        """
+        used = [plan for plan in self.inputs if plan.used]
+        by_name = {plan.name: plan for plan in used}
+        found: list[InputPlan] = []
+        for position, port in enumerate(model.inputs):
+            named = [by_name[name] for name in sorted(port.names) if name in by_name]
+            if len(model.inputs) == len(used) and (not named or used[position] in named):
+                found.append(used[position])
+            elif len(named) == 1:
+                found.append(named[0])
+            else:
+                raise Diagnostic(E_LOAD, f"no input belongs to port {position}, {sorted(port.names)}", where)
+        planned = len({plan.port for plan in self.outputs if plan.port is not None})
+        if len(model.outputs) != planned:
+            raise Diagnostic(E_LOAD, f"the model has {len(model.outputs)} outputs instead of {planned}", where)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The same facts as plain data."""
         return {
             "inputs": [[p.name, None if p.dtype is None else p.dtype.short, p.limit, p.used] for p in self.inputs],
-            "outputs": [[None if p.dtype is None else p.dtype.short, p.port, p.copy_of] for p in self.outputs],
+            "outputs": [[None if p.dtype is None else p.dtype.short, p.port, p.copy_of, p.constant] for p in self.outputs],
         }
 
     @staticmethod
     def from_json(facts: Mapping[str, Any]) -> Boundary:
         """The inverse of `to_json`."""
         inputs = [InputPlan(n, None if d is None else DType.from_short(d), limit, used) for n, d, limit, used in facts["inputs"]]
-        outputs = [OutputPlan(None if d is None else DType.from_short(d), port, copy) for d, port, copy in facts["outputs"]]
+        outputs = [OutputPlan(None if d is None else DType.from_short(d), *rest) for d, *rest in facts["outputs"]]
         return Boundary(tuple(inputs), tuple(outputs))
 
 
@@ -107,11 +125,16 @@ def plan_boundary(model: Model, public: Sequence[DType | None], public_outputs: 
     """
     graph = model.graph
     outputs: list[OutputPlan] = []
+    constants = 0
     returned: dict[Value, int] = {}
     names: list[str] = []
     for value, name, dtype in zip(graph.outputs, graph.output_names, public_outputs, strict=True):
         if value.is_input and _same_outside(value, dtype, public):
             outputs.append(OutputPlan(dtype, copy_of=value.name))
+            continue
+        if value.data is not None:
+            outputs.append(OutputPlan(dtype, constant=constants))
+            constants += 1
             continue
         _require_tensor(value, f"output '{name}'")
         if value not in returned:
@@ -180,7 +203,8 @@ def to_runtime(value: Any, plan: InputPlan) -> Any:
     if plan.limit == "clamp":
         array = np.clip(array, -INT32_MAX, INT32_MAX)
     elif plan.limit == "int32" and array.size and (int(array.max()) > INT32_MAX or int(array.min()) < -INT32_MAX - 1):
-        raise Diagnostic(E_RUN, f"OpenVINO computes {array.dtype} in 32 bits, which cannot hold these values", where, "choose the target ort")
+        message = f"OpenVINO computes {array.dtype} in 32 bits, which cannot hold these values"
+        raise Diagnostic(E_RUN, message, where, "choose the target ort")
     elif plan.limit == "float32" and array.size:
         finite = array[np.isfinite(array)]
         if finite.size and np.abs(finite).max() > np.finfo(np.float32).max:

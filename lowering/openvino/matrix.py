@@ -28,7 +28,7 @@ from ...ir.ops.vision import SpaceToDepth
 from ..backend import Support, Verdict
 from .rewrites.functions import attention_problem
 from .rewrites.linear_maps import resize_problem
-from .rewrites.structure import pool_problem
+from .rewrites.structure import average_problem, pool_problem
 
 SINCE = "2026.4"
 SUITE = "ONNX backend suite, OpenVINO 2026.4.1 on the CPU in float32"
@@ -122,7 +122,7 @@ def _row(op: type[Op], when: Condition, level: str = "partial", evidence: str = 
 
 CONDITIONAL = (
     _row(Attention, attention_problem),
-    _row(AveragePool, pool_problem),
+    _row(AveragePool, average_problem, evidence=PROBE),
     _row(MaxPool, pool_problem),
     _row(BitShift, _shift),
     _row(BitCast, _never("the importer does not know it")),
@@ -140,7 +140,7 @@ CONDITIONAL = (
     _row(Resize, resize_problem),
     _row(RoiAlign, _roi_align),
     _row(SpaceToDepth, _crd),
-    _row(DynamicQuantizeLinear, _never("quotients at a tie are rounded to the other side"), "none"),
+    _row(DynamicQuantizeLinear, _never("quotients at a tie are rounded to the other side"), evidence=PROBE),
     _row(DFT, _never("the axis is ignored and one-sided results have another shape"), "none"),
     _row(Bernoulli, _never("it is random"), "none"),
     _row(Multinomial, _never("it is random"), "none"),
@@ -172,11 +172,13 @@ def _by_class() -> dict[type[Op], Support]:
 
 def judge(node: Node) -> Verdict:
     """How OpenVINO runs a node as it stands, without the rewrites."""
-    if isinstance(node.op, Opaque):
+    if isinstance(node.op, Opaque) and (node.op.domain or node.op.op_name not in NATIVE):
         return Verdict("none", "the operator is not known", SUITE)
     for value in (*node.inputs, *node.outputs):
         if value is not None and value.dtype is not None and value.dtype in FOREIGN:
             return Verdict("none", f"OpenVINO has no elements of type {value.dtype}", PROBE)
+    if isinstance(node.op, Opaque):
+        return Verdict("native", "", SUITE)
     row = _by_class().get(type(node.op))
     if row is None or row.level in ("none", "decomposed") and row.when is None:
         return Verdict("none", "the importer has no verified translation", SUITE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,11 @@ _WIDE = (DType.INT64, DType.UINT64)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model ready for the importer, how its boundary meets the public one, and what was lost."""
+    """A model ready for the importer, how its boundary meets the public one, outputs that are constants, and what was lost."""
 
     model: Model
     boundary: Boundary
+    constants: tuple[Any, ...]
     losses: tuple[Loss, ...]
 
 
@@ -39,6 +41,7 @@ def prepare(model: Model) -> Prepared:
     graph = model.graph
     inputs = [v.dtype for v in graph.inputs]
     outputs = [v.dtype for v in graph.outputs]
+    constants = tuple(v.data.numpy() for v in graph.outputs if v.data is not None)  # before any of them is narrowed
     losses = list(_integer_losses(graph))
     doubles = carry_float64(graph)
     if doubles:
@@ -49,7 +52,7 @@ def prepare(model: Model) -> Prepared:
             _raise_threshold(node)
     if any(n.op.op_name in ("Relu", "Max", "Min", "Clip") for n in graph.walk()):
         losses.append(Loss("nan", "Relu, Max, Min and Clip", "a NaN operand gives the other operand or bound instead of NaN"))
-    return Prepared(model, plan_boundary(model, inputs, outputs), tuple(losses))
+    return Prepared(model, plan_boundary(model, inputs, outputs), constants, tuple(losses))
 
 
 def _integer_losses(graph: Graph) -> tuple[Loss, ...]:

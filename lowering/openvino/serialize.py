@@ -13,6 +13,7 @@ from ..backend import E_REFUSED
 
 _LAYER = re.compile(r'(<layer id="\d+" name=")([^"]*)(" type=")([^"]*)(")')
 _GENERATED = re.compile(r"[A-Z]\w*_\d+")
+IN_MEMORY = 1 << 30
 _BOILERPLATE = re.compile(r"Exception from |Check '.*' failed at |FrontEnd API failed|Model wasn't fully|Summary:|To facilitate ")
 
 
@@ -22,15 +23,20 @@ def import_model(core: Any, model: Model, folder: Path) -> Any:
     Args:
         core: an ``openvino.Core``.
         model: the model, all of whose operators the importer knows.
-        folder: an existing folder for the ONNX file; weights are mapped from it, so it has to outlive the result.
+        folder: an existing folder for the ONNX file of a model that is too large for memory; weights are mapped
+            from it, so it has to outlive the result.
 
     Raises:
         Diagnostic: E0501 with the importer's reason.
     """
-    path = folder / "model.onnx"
-    model.save(path)
     try:
+        if sum(value.data.nbytes for value in model.graph.constants() if value.data is not None) <= IN_MEMORY:
+            return core.read_model(model.to_bytes())  # files go another way, on which some operators fail
+        path = folder / "model.onnx"
+        model.save(path)
         return core.read_model(str(path))
+    except Diagnostic:
+        raise
     except Exception as error:
         raise refusal("OpenVINO's ONNX importer", model, error) from error
 

@@ -14,6 +14,7 @@ from ...ir.dtypes import DType
 from ..backend import E_LOAD, E_RUN, Session
 from ..signature import Signature
 from .boundary import Boundary, to_public, to_runtime
+from .constants import CONSTANTS_FILE, read_constants
 
 _PACKED = {
     DType.BFLOAT16: "bf16", DType.FLOAT8E4M3FN: "f8e4m3", DType.FLOAT8E5M2: "f8e5m2", DType.INT4: "i4", DType.UINT4: "u4",
@@ -40,6 +41,7 @@ class OpenVinoSession(Session):
     def __init__(self, path: Path, signature: Signature, boundary: Boundary, options: Mapping[str, Any]) -> None:
         """Load the model at ``path``; `Diagnostic` E0504 when the runtime rejects it."""
         self.signature, self._boundary = signature, boundary
+        self._constants = read_constants(path.with_name(CONSTANTS_FILE)) if any(p.constant is not None for p in boundary.outputs) else []
         self._request: Any = None
         if boundary.has_model:
             import openvino
@@ -48,7 +50,7 @@ class OpenVinoSession(Session):
                 compiled = openvino.Core().compile_model(str(path), "CPU", runtime_properties(options))
             except Exception as error:
                 raise Diagnostic(E_LOAD, "OpenVINO does not load the model", path.name, notes=[str(error)[:2000]]) from error
-            boundary.check_ports(compiled, path.name)
+            self._plans = boundary.pair(compiled, path.name)
             self._ports_in: Sequence[Any] = compiled.inputs
             self._ports_out: Sequence[Any] = compiled.outputs
             self._request = compiled.create_infer_request()
@@ -62,6 +64,8 @@ class OpenVinoSession(Session):
             if plan.copy_of is not None:
                 value = checked[plan.copy_of]
                 outputs[spec.name] = value.copy() if isinstance(value, np.ndarray) else value
+            elif plan.constant is not None:
+                outputs[spec.name] = self._constants[plan.constant].copy()
             else:
                 assert plan.port is not None
                 outputs[spec.name] = to_public(results[plan.port], plan.dtype)
@@ -70,8 +74,10 @@ class OpenVinoSession(Session):
     def _infer(self, checked: Mapping[str, Any]) -> list[Any]:
         if self._request is None:
             return []
-        used = [plan for plan in self._boundary.inputs if plan.used]
-        tensors = [to_tensor(to_runtime(checked[plan.name], plan)) for plan in used]
+        for plan in self._boundary.inputs:
+            if plan.used and plan not in self._plans:
+                to_runtime(checked[plan.name], plan)  # checked although nothing depends on it
+        tensors = [to_tensor(to_runtime(checked[plan.name], plan)) for plan in self._plans]
         try:
             for port, tensor in zip(self._ports_in, tensors, strict=True):
                 self._request.set_tensor(port, tensor)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ....ir.clone import clone_graph, clone_into
 from ....ir.diagnostics import Diagnostic
 from ....ir.graph import Graph, Node, Value
 from ....ir.inference import infer_node
 from ....ir.model import Model
 from ....ir.op import Opaque
-from ....ir.serial.codes import E_EXPORT
 from ....ir.types import TensorType, name_unknown_dims
 from ....passes.mutation import combined_type
 from ....passes.rewriter import Decline, Rewriter
+
+_BODY = "edgec.body"
 
 
 def expand(node: Node, b: Rewriter) -> tuple[Value | None, ...] | Decline:
@@ -54,18 +57,46 @@ def expand(node: Node, b: Rewriter) -> tuple[Value | None, ...] | Decline:
 
 
 def _inlined(model: Model, node: Node) -> Graph:
-    from onnx import inliner, load_from_string
+    """The graph of a one-node model with the node replaced by its function body."""
+    from onnx import load_from_string
 
     from ....ir.serial.reader import read_model_bytes
 
     if isinstance(node.op, Opaque):
         model.opsets[node.op.op_domain] = node.op.version
     proto = load_from_string(model.to_bytes())
+    body = _function(proto)
+    if body is None:
+        return model.graph
+    body.domain = body.name = _BODY
+    call = proto.graph.node[0]
+    call.domain = call.op_type = _BODY
+    proto.functions.append(body)
+    proto.opset_import.add(domain=_BODY, version=1)
+    return read_model_bytes(proto.SerializeToString(), "function body").graph
+
+
+def _function(proto: Any) -> Any:
+    """The FunctionProto that ONNX has for the only node of a model, None when there is none."""
+    from onnx import FunctionProto, TypeProto, defs
+
+    call = proto.graph.node[0]
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
     try:
-        result = inliner.inline_selected_functions(proto, [(node.op.domain, node.op.op_name)], exclude=False, inline_schema_functions=True)
-    except (RuntimeError, ValueError) as error:
-        raise Diagnostic(E_EXPORT, f"its function body cannot be inlined: {error}", node.where) from error
-    return read_model_bytes(result.SerializeToString(), "function body").graph
+        schema = defs.get_schema(call.op_type, versions[call.domain], call.domain)
+    except defs.SchemaError:
+        return None
+    opset = versions.get("", defs.onnx_opset_version())
+    found: bytes = b""
+    if schema.has_context_dependent_function:
+        types = {value.name: value.type for value in proto.graph.input}
+        given = [types.get(name, TypeProto()).SerializeToString() for name in call.input]
+        usable = [v for v in schema.context_dependent_function_opset_versions if v <= opset] or [opset]
+        found = schema.get_context_dependent_function_with_opset_version(max(usable), call.SerializeToString(), given)
+    elif schema.has_function:
+        usable = [v for v in schema.function_opset_versions if v <= opset]
+        found = schema.get_function_with_opset_version(max(usable)) if usable else b""
+    return FunctionProto.FromString(found) if found else None
 
 
 def _adopt(b: Rewriter, before: Node | None) -> None:

@@ -10,7 +10,7 @@ from ....ir.ops.activation import Celu
 from ....ir.ops.binary import BitShift, Min, Mod, Mul
 from ....ir.ops.cast import BitCast, Cast, CastLike
 from ....ir.ops.logical import BitwiseAnd, BitwiseXor, Or, Xor
-from ....ir.ops.unary import BitwiseNot, IsNaN
+from ....ir.ops.unary import BitwiseNot, IsInf, IsNaN
 from ....passes.decompose.terms import Terms
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from .functions import GROUP
@@ -101,6 +101,8 @@ def floor_mod(node: Node, b: Rewriter) -> Result:
         return None
     t = Terms(b)
     rest = t.apply(Mod(fmod=1), x, y)
+    endless = t.both(t.apply(IsInf(), y), t.negate(t.apply(IsInf(), x)))
+    rest = t.where(endless, x, rest)
     differs = t.apply(Xor(), t.less(rest, 0), t.less(y, 0))
     adjusted = t.where(t.both(differs, t.negate(t.equal(rest, 0))), t.add(rest, y), rest)
     return adjusted

@@ -108,15 +108,13 @@ def empty_extremum(node: Node, b: Rewriter) -> Result:
     return b.constant(np.full(y.tensor.static_shape, sign, y.tensor.dtype.numpy))
 
 
-@rewrites_op(MaxPool, AveragePool, name="openvino-pool-ceil", group=GROUP)
+@rewrites_op(MaxPool, name="openvino-pool-ceil", group=GROUP)
 def pool_ceil(node: Node, b: Rewriter) -> Result:
     """Windows that would start behind the input are dropped by explicit pads, where OpenVINO keeps them."""
     op, x, y = node.op, node.inputs[0], node.outputs[0]
-    assert isinstance(op, MaxPool | AveragePool) and x is not None
+    assert isinstance(op, MaxPool) and x is not None
     if pool_problem(node) is None:
         return None
-    if isinstance(op, AveragePool) and op.count_include_pad:
-        return Decline("the pads count in the mean")
     sizes, counts = (x.shape or ())[2:], (y.shape or ())[2:]
     if not sizes or not all(isinstance(n, int) for n in (*sizes, *counts)):
         return Decline("the spatial dimensions are not known")
@@ -138,7 +136,7 @@ def pool_ceil(node: Node, b: Rewriter) -> Result:
 def pool_problem(node: Node) -> str | None:
     """Whether ceil_mode may let a window start behind the input, which ONNX drops and OpenVINO keeps."""
     op, x = node.op, node.inputs[0]
-    assert isinstance(op, MaxPool | AveragePool) and x is not None
+    assert isinstance(op, MaxPool) and x is not None
     if not op.ceil_mode or op.auto_pad not in ("NOTSET", "", "VALID"):
         return None
     rank = len(op.kernel_shape)
@@ -195,3 +193,32 @@ def max_unpool(node: Node, b: Rewriter) -> Result:
         return y
     ends = [n - m for n, m in zip(target, natural, strict=True)]
     return t.apply(Pad(), y, t.ints([0] * len(target) + ends))
+
+
+@rewrites_op(AveragePool, name="openvino-average-pool", group=GROUP)
+def average_pool(node: Node, b: Rewriter) -> Result:
+    """Where pads count in the mean and the last window hangs over, the pads become explicit: OpenVINO divides wrongly there."""
+    op, x, y = node.op, node.inputs[0], node.outputs[0]
+    assert isinstance(op, AveragePool) and x is not None
+    if average_problem(node) is None:
+        return None
+    sizes, counts = (x.shape or ())[2:], (y.shape or ())[2:]
+    if not sizes or not all(isinstance(n, int) for n in (*sizes, *counts)):
+        return Decline("the spatial dimensions are not known")
+    rank = len(op.kernel_shape)
+    strides, dilations, pads = op.strides or (1,) * rank, op.dilations or (1,) * rank, op.pads or (0,) * 2 * rank
+    ends = []
+    for i in range(rank):
+        reach = (op.kernel_shape[i] - 1) * dilations[i] + 1
+        ends.append(min(pads[i + rank], (counts[i] - 1) * strides[i] + reach - sizes[i] - pads[i]))
+    t = Terms(b)
+    framed = t.apply(Pad(), x, t.ints([0, 0, *pads[:rank], 0, 0, *ends]))
+    return t.apply(replace(op, pads=(0,) * 2 * rank, count_include_pad=0), framed)
+
+
+def average_problem(node: Node) -> str | None:
+    """Whether the mean of an overhanging window is divided wrongly."""
+    op = node.op
+    assert isinstance(op, AveragePool)
+    explicit = op.auto_pad in ("NOTSET", "")
+    return "with ceil_mode and count_include_pad the overhang counts" if op.ceil_mode and op.count_include_pad and explicit else None
