@@ -15,7 +15,7 @@ _EXPORTS = {
     "load_bundle": "api",
     "verify": "api",
     "from_torch": "torch_import",
-    "register_op": "api",
+    "register_op": "passes.custom_ops",
 }
 
 __all__ = [*_EXPORTS, "__version__"]

@@ -131,6 +131,12 @@ E_TEXT = code(
     "the textual form does not parse",
     "The .edgec text is malformed at the named line and column.",
 )
+E_DUPLICATE = code(
+    "E0208",
+    "two modules define the same operator",
+    "Operators are known by domain and name. A class with the domain and name of another one would change the meaning of models; a class "
+    "without a `domain` belongs to ai.onnx.",
+)
 E_EVALUATE = code(
     "E0207",
     "an operator cannot be evaluated in Python",

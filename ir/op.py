@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .diagnostics import E_EVALUATE, E_OPERANDS, Diagnostic
+from .diagnostics import E_DUPLICATE, E_EVALUATE, E_OPERANDS, Diagnostic
 from .types import UNKNOWN, Type
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Op:
         cls.op_name = cls.__dict__.get("op_name", cls.__name__)
         cls._arity = _arity_of(cls)
         if (cls.domain, cls.op_name) != ("", ""):
+            present = OPS.setdefault((cls.domain, cls.op_name), cls)
+            if present is not cls and present.__module__ != cls.__module__:
+                name = f"operator '{cls.domain or 'ai.onnx'}.{cls.op_name}'"
+                hint = f"give {cls.__module__}.{cls.__qualname__} another `domain` or `op_name`"
+                raise Diagnostic(E_DUPLICATE, f"it is registered twice: by {present.__module__} and by {cls.__module__}", name, hint)
             OPS[(cls.domain, cls.op_name)] = cls
 
     # -- the story of an operator ----------------------------------------------------------------------------------
@@ -129,9 +134,7 @@ def _arity_of(cls: type[Op]) -> tuple[int, int | None]:
     return least, most
 
 
-def infer_types(
-    op: Op, operands: Sequence[Type | None], outputs: int, regions: Sequence[Graph] = (), where: str = ""
-) -> tuple[Type, ...]:
+def infer_types(op: Op, operands: Sequence[Type | None], outputs: int, regions: Sequence[Graph] = (), where: str = "") -> tuple[Type, ...]:
     """Run an operator's inference: checks the operand count, gives exactly ``outputs`` types and names the node in errors."""
     least, most = op._arity
     if len(operands) < least or (most is not None and len(operands) > most):

@@ -5,6 +5,8 @@ The text is assembled from pass names, so that a pass whose module is not instal
 
 from __future__ import annotations
 
+from ..ir.custom import any_decomposed
+
 CLEANUP_PASSES = (
     "fold-constants",
     "fold-if",
@@ -44,5 +46,9 @@ def cleanup_pipeline(max_rounds: int = 10) -> str:
 
 
 def default_pipeline() -> str:
-    """The text of the portable pipeline: cleanup, then recognition and cleanup until nothing changes."""
-    return f"{cleanup_pipeline()},fix({','.join(RECOGNIZERS + CLEANUP_PASSES)}),share-constants"
+    """The text of the portable pipeline: cleanup, then recognition and cleanup until nothing changes.
+
+    Custom operators are decomposed first when that is the route of any (see `edgec.register_op`).
+    """
+    custom = "decompose-custom," if any_decomposed() else ""
+    return f"{custom}{cleanup_pipeline()},fix({','.join(RECOGNIZERS + CLEANUP_PASSES)}),share-constants"

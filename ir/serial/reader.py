@@ -29,12 +29,12 @@ def read_model(path: str | Path) -> Model:
     return _read(map_file(path), path.name, path)
 
 
-def read_model_bytes(data: bytes, name: str = "<bytes>") -> Model:
-    """Read a serialised ModelProto from memory (it cannot have external data)."""
-    return _read(data, name, None)
+def read_model_bytes(data: bytes, name: str = "<bytes>", folder: Path | None = None) -> Model:
+    """Read a serialised ModelProto from memory; external data must lie in ``folder``."""
+    return _read(data, name, None, folder)
 
 
-def _read(buffer: Any, name: str, path: Path | None) -> Model:
+def _read(buffer: Any, name: str, path: Path | None, folder: Path | None = None) -> Model:
     where = f"file '{name}'"
     if not len(buffer):
         raise Diagnostic(E_NOT_ONNX, "the file is empty", where)
@@ -48,7 +48,7 @@ def _read(buffer: Any, name: str, path: Path | None) -> Model:
     if proto.functions:
         proto = _inline_functions(proto, where)
         opsets = _opsets(proto, where)
-    tensors = TensorReader(buffer, extents, path.parent if path is not None else None)
+    tensors = TensorReader(buffer, extents, path.parent if path is not None else folder)
     reader = GraphReader(tensors, opsets, where)
     graph = reader.read_main(proto.graph)
     model = Model(graph, opsets, proto.ir_version, {p.key: p.value for p in proto.metadata_props}, path=path, notes=reader.notes)

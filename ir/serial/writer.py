@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..custom import domain_version
 from ..data import BufferData, TensorData
 from ..diagnostics import Diagnostic
 from ..dtypes import DType
@@ -61,7 +62,7 @@ class _Plan:
         writer = GraphWriter(model, self.opset)
         self.graph, self.constants = writer.write()
         proto = ModelProto()
-        domains = {"": self.opset} | {d: model.opsets.get(d, 1) for d in sorted(writer.domains)}
+        domains = {"": self.opset} | {d: model.opsets.get(d) or domain_version(d) for d in sorted(writer.domains)}
         for domain, version in domains.items():
             proto.opset_import.add(domain=domain, version=version)
         proto.ir_version = max(model.ir_version, helper.find_min_ir_version_for(list(proto.opset_import), ignore_unknown=True), 8)
