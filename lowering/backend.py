@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ..ir.custom import is_custom, remedy, route_of
 from ..ir.diagnostics import Diagnostic, Exit, code, did_you_mean
 from ..ir.dtypes import DType
 from ..ir.graph import Node
@@ -182,10 +183,20 @@ def refuse(backend: str, problems: Sequence[tuple[Node, Verdict]]) -> Diagnostic
         notes.append(f"and {len(problems) - 8} more nodes")
     if verdict.evidence:
         notes.insert(0, f"evidence: {verdict.evidence}")
+    hint = "convert its element type, or choose another target"
+    name = node.op.qualified_name
     return Diagnostic(
         E_REFUSED,
-        f"target '{backend}' cannot run {node.op.qualified_name}: {verdict.reason}",
+        f"target '{backend}' cannot run {name}: {verdict.reason}",
         node.where,
-        "decompose the operator (edgec.register_op), convert its element type, or choose another target",
+        remedy(name) if is_custom(node.op) else hint,
         notes,
     )
+
+
+def refuse_python(backend: str, model: Model) -> None:
+    """Raise the refusal of a model with operators whose route is ``python``: they serve verification only."""
+    verdict = Verdict("none", "its route is 'python', which serves verification only")
+    problems = [(node, verdict) for node in model.graph.walk() if route_of(node.op.qualified_name) == "python"]
+    if problems:
+        raise refuse(backend, problems)

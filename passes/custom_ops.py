@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..ir.custom import CUSTOM_OPS, E_ROUTE, STANDARD_DOMAINS, CustomOp, check_library, checked_route, route_of
 from ..ir.diagnostics import Diagnostic, code
@@ -107,7 +107,7 @@ def _register_rule(name: str, decompose: Decompose, cls: type[Op]) -> None:
     rewrites_op(cls, name=_rule_name(name), group=GROUP)(rule)
 
 
-def _checked(result: object, node: Node, label: str) -> tuple[Value | None, ...]:
+def _checked(result: Any, node: Node, label: str) -> tuple[Value | None, ...]:
     """One value, or None, for each result of the node; every result that something reads must have one."""
     values = result if isinstance(result, tuple) else (result,)
     strange = [type(value).__name__ for value in values if value is not None and not isinstance(value, Value)]

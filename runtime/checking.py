@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..ir.custom import libraries_of
 from ..ir.diagnostics import Diagnostic, Exit, code
 from ..ir.graph import Graph, Node
 from ..ir.model import Model
@@ -21,6 +22,7 @@ from ..passes.manager import PassManager, PassReport
 from ..passes.observers import BisectLimit, CheckEachPass, Observer
 from .compare import Difference, difference
 from .judge import CONDITIONING_LIMIT, Judge
+from .mixed import load_engine, python_operators
 from .synthesize import synthesize_feeds
 
 E_MEANING = code(
@@ -229,5 +231,12 @@ def _evaluate(model: Model, feeds: Sequence[Mapping[str, Any]], level: str = "di
     with tempfile.TemporaryDirectory(prefix="edgec-check-") as folder:
         path = Path(folder) / "model.onnx"
         model.save(path, external_data=True)
-        engine = Engine(path, level=level, libraries=model.custom_op_libraries)
+        libraries = libraries_of(model)
+        if python_operators(model, libraries):
+            from onnx import load
+
+            proto = load(str(path), load_external_data=False)
+            engine = load_engine(proto, level=level, libraries=libraries, data_folder=path.parent)
+        else:
+            engine = Engine(path, level=level, libraries=libraries)
         return [engine.run(feed) for feed in feeds]

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..ir.custom import libraries_of
 from ..ir.diagnostics import Diagnostic, code
 from ..ir.dtypes import DType
 from ..ir.model import Model
@@ -17,6 +18,7 @@ from ..ir.serial.reader import read_model
 from ..lowering.ort.engine import Engine
 from ..lowering.signature import Signature
 from .bundle import Bundle, is_bundle, load_bundle
+from .mixed import MixedEngine, load_engine, python_operators
 from .subgraph import ProtoGraph
 
 E_COMPARE = code(
@@ -67,7 +69,7 @@ class Subject:
             self._open_bundle(source)
         elif isinstance(source, Model):
             self.label = source.path.name if source.path is not None else "model"
-            self.libraries += source.custom_op_libraries
+            self.libraries += libraries_of(source)
             self.signature = Signature.of(source)
             self.model = source
             path = self._folder / "model.onnx"
@@ -77,6 +79,7 @@ class Subject:
             path = Path(source)
             self.label = path.name
             self.model = read_model(path)
+            self.libraries += libraries_of(self.model)
             self.signature = Signature.of(self.model)
             self.graph = ProtoGraph(self._lighten(_parse(path), path.parent))
 
@@ -112,6 +115,11 @@ class Subject:
         return proto
 
     @property
+    def python_operators(self) -> list[str]:
+        """The operators that run in Python because no library has a kernel for them."""
+        return [] if self.model is None or self._bundle is not None else python_operators(self.model, self.libraries)
+
+    @property
     def precision(self) -> DType | None:
         """The coarsest element type that a bundle's manifest declares for computing, None when it says
         nothing.
@@ -120,10 +128,10 @@ class Subject:
         name = facts.get("precision")
         return DType.from_short(name) if name in {d.short for d in DType} else None
 
-    def engine(self, part: Any, *, level: str = "disable") -> Engine:
+    def engine(self, part: Any, *, level: str = "disable") -> Engine | MixedEngine:
         """A session for a model cut out of this one."""
-        return Engine(
-            part.SerializeToString(),
+        return load_engine(
+            part,
             level=level,
             libraries=self.libraries,
             data_folder=self._folder.resolve(),
@@ -131,7 +139,7 @@ class Subject:
         )
 
     @cached_property
-    def _whole(self) -> Engine:
+    def _whole(self) -> Engine | MixedEngine:
         assert self.graph is not None
         return self.engine(self.graph.model)
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..ir.diagnostics import Diagnostic
-from ..lowering.ort.engine import Engine
 from .subgraph import CUT_SUFFIX
 from .subject import Subject
 
@@ -40,7 +39,7 @@ class Part:
         """
         assert subject.graph is not None
         self._renamed = {(t + CUT_SUFFIX if cut_types and t in cut_types else t): t for t in targets}
-        self._engine: Engine = subject.engine(subject.graph.extract(targets, cut_types))
+        self._engine = subject.engine(subject.graph.extract(targets, cut_types))
         self.inputs = list(self._engine.input_types)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:

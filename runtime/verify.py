@@ -77,6 +77,9 @@ class _Comparison:
         self.facts_b: dict[str, TensorFacts] = {}
 
     def report(self, with_layers: bool) -> Report:
+        for subject in (self.a, self.b):
+            if names := subject.python_operators:
+                self.result.notes.append(f"'{subject.label}': {', '.join(names)} run in Python")
         if self.a.graph is not None and self.b.graph is not None:
             self._map(with_layers)
         else:

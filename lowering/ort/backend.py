@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...ir.custom import libraries_of
 from ...ir.diagnostics import Diagnostic, did_you_mean
 from ...ir.graph import Node
 from ...ir.model import Model
@@ -84,14 +85,14 @@ class OrtBackend(Backend):
         run.
         """
         settings = self.options(options)
-        libraries = [Path(path) for path in (*model.custom_op_libraries, *settings["custom_op_libraries"])]
+        libraries = [Path(path) for path in dict.fromkeys((*libraries_of(model), *map(str, settings["custom_op_libraries"])))]
         for library in libraries:
             if not library.is_file():
                 raise Diagnostic(E_LOAD, "the custom operator library does not exist", str(library))
         opset, problems = self._opset(model, settings["opset"], bool(libraries))
         if problems:
             raise refuse(self.name, problems)
-        names = [f"{LIBRARY_FOLDER}/{library.name}" for library in libraries]
+        names = _places(libraries)
         files: dict[str, Any] = {MODEL_FILE: lambda path: model.save(path, opset=opset)}
         files |= {name: library.read_bytes() for name, library in zip(names, libraries, strict=True)}
         return Artifact(
@@ -123,11 +124,26 @@ class OrtBackend(Backend):
         recorded = manifest.get("options", {})
         given = {name: value for name, value in recorded.items() if name in ("threads", "optimization")}
         settings = self.options({**given, **options})
-        libraries = [folder / name for name in recorded.get("custom_op_libraries", ())]
+        libraries = [Path(path) for path in options.get("custom_op_libraries", ())]
+        if not libraries:
+            libraries = [_inside(folder, name, manifest) for name in recorded.get("custom_op_libraries", ())]
         return OrtSession(
             folder / manifest.get("lowering", {}).get("onnx", MODEL_FILE),
             Signature.from_json(manifest["signature"]),
             threads=settings["threads"],
             optimization=settings["optimization"],
-            libraries=[*libraries, *map(Path, options.get("custom_op_libraries", ()))],
+            libraries=libraries,
         )
+
+
+def _places(libraries: Sequence[Path]) -> list[str]:
+    """Where libraries lie in a bundle; a number keeps those of equal name apart."""
+    names = [library.name for library in libraries]
+    return [f"{LIBRARY_FOLDER}/{i}/{name}" if names.count(name) > 1 else f"{LIBRARY_FOLDER}/{name}" for i, name in enumerate(names)]
+
+
+def _inside(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
+    """A library of the bundle; only files with a hash in the manifest are loaded."""
+    if name not in manifest.get("files", {}):
+        raise Diagnostic(E_LOAD, "the custom operator library is not a file of the bundle", str(folder / name), "compile the model again")
+    return folder / name
