@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -12,9 +13,11 @@ from ..diagnostics import E_ATTRIBUTE, Diagnostic
 from ..dtypes import DType
 from ..op import Op
 from ..types import OptionalType, SequenceType, TensorType
+from .codes import E_TENSOR
 from .proto_types import decode_type, encode_type
 from .tensors import TensorReader, to_proto
 
+DENSE_LIMIT = 1 << 28  # bytes that a sparse tensor may take when held densely
 _DTYPE_FIELDS: dict[type[Op], frozenset[str]] = {}
 
 
@@ -31,9 +34,8 @@ def dtype_fields(cls: type[Op]) -> frozenset[str]:
     return found
 
 
-def decode(proto: Any, tensors: TensorReader, where: str) -> Any:
-    """The Python value of an attribute: int, float, str, `TensorData` or a tuple of these; subgraphs are not decoded here."""
-    kind = proto.type
+def decode(proto: Any, kind: int, tensors: TensorReader, where: str) -> Any:
+    """The Python value of an attribute of a kind: int, float, str, `TensorData` or a tuple of these; subgraphs are not decoded here."""
     if kind == 1:
         return shortest_float(proto.f)
     if kind == 2:
@@ -61,13 +63,18 @@ def _densify(sparse: Any, tensors: TensorReader, where: str) -> TensorData:
     values = tensors.read(sparse.values, where)
     indices = tensors.read(sparse.indices, where).numpy()
     shape = tuple(sparse.dims)
-    if any(d < 0 for d in shape) or np.prod(shape, dtype=object) > 1 << 28:
+    if any(d < 0 for d in shape) or values.dtype.nbytes(math.prod(shape)) > DENSE_LIMIT:
         raise Diagnostic(E_ATTRIBUTE, f"a sparse tensor of shape {list(shape)} is too large to hold densely", where)
-    dense = np.zeros(shape, values.dtype.numpy)
+    if values.dtype is DType.STRING or len(values.shape) != 1:
+        raise Diagnostic(E_TENSOR, f"the values of a sparse tensor cannot be {values.dtype}{list(values.shape)}", where)
+    dense, filled = np.zeros(shape, values.dtype.numpy), values.numpy()
+    if indices.dtype != np.int64 or indices.shape not in ((len(filled),), (len(filled), len(shape))):
+        raise Diagnostic(E_TENSOR, f"a sparse tensor of {len(filled)} elements has indices {indices.dtype}{list(indices.shape)}", where)
+    limits = dense.size if indices.ndim == 1 else np.array(shape)
+    if ((indices < 0) | (indices >= limits)).any():
+        raise Diagnostic(E_TENSOR, f"a sparse tensor has an index outside its shape {list(shape)}", where)
     flat = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
-    if flat.size and (flat.min() < 0 or flat.max() >= dense.size):
-        raise Diagnostic(E_ATTRIBUTE, "a sparse tensor has an index outside its shape", where)
-    dense.reshape(-1)[flat] = values.numpy()
+    dense.reshape(-1)[flat] = filled
     return ArrayData(dense, values.dtype)
 
 

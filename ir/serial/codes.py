@@ -53,6 +53,12 @@ E_TOO_LARGE = code(
     "the model does not fit the format",
     "A protobuf file cannot exceed 2 GB. Write the weights as external data.",
 )
+E_NODE = code(
+    "E0312",
+    "a node cannot be read",
+    "The rules of an operator failed on this node in a way they did not foresee. Most often the node is invalid in the file; if other "
+    "runtimes take the model, please report it.",
+)
 E_TYPE = code(
     "E0311",
     "a declared type is not supported or contradicts what inference finds",

@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import ops as _registered  # noqa: F401  (registers the operator classes)
-from ..diagnostics import E_ATTRIBUTE, Diagnostic
+from ..diagnostics import E_ATTRIBUTE, E_OPERANDS, Diagnostic
 from ..graph import Graph, Value, constant
 from ..inference import infer_node
 from ..op import OPS, Op, Opaque
 from ..types import UNKNOWN, TensorType, Type, name_unknown_dims, refine
+from ..verifier import admits
+from .attribute_kinds import GRAPH, GRAPHS, attribute_kind, attribute_kinds
 from .attributes import build_op, decode, densify_initializer
-from .codes import E_CYCLE, E_NAMES, E_OPSET, E_TYPE
+from .codes import E_CYCLE, E_NAMES, E_NODE, E_OPSET, E_TYPE
 from .debug import ORIGINS, SOURCES
 from .proto_types import decode_type
 from .tensors import TensorReader
 from .upgrade import RawNode, upgrade
 
-_GRAPH, _GRAPHS = 5, 10
+_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Scope:
@@ -66,6 +68,8 @@ class GraphReader:
         declared = {v.name: v.type for v in proto.value_info}
         self._initializers(proto, scope)
         for info in proto.input:
+            if not info.name:
+                raise Diagnostic(E_NAMES, "an input of the graph has no name", self.where, "export the model again")
             if info.name in scope.values:
                 if scope.values[info.name].data is None:
                     raise self._duplicate(info.name)
@@ -82,13 +86,18 @@ class GraphReader:
             if value.data is None:
                 value.type = self._refined(value.type, name_unknown_dims(decode_type(info.type, info.name), info.name), info.name)
             outputs.append(value)
-        graph.set_outputs(outputs, [o.name for o in proto.output])
+        names = [o.name for o in proto.output]
+        twice = next((n for i, n in enumerate(names) if n in names[:i]), None) if outer is None else None
+        if twice is not None:
+            hint = "give the outputs different names when exporting"
+            raise Diagnostic(E_NAMES, f"two outputs have the name '{twice}'", f"{self.where}, value '{twice}'", hint)
+        graph.set_outputs(outputs, names)
         return graph
 
     def _refined(self, inferred: Type, declared: Type, name: str) -> Type:
         """Join what inference found with what the file declares; a wrong declared shape is noted and ignored, a wrong type is an error."""
         merged = refine(inferred, declared)
-        if merged is not None:
+        if merged is not None and (merged == inferred or admits(merged, inferred)):
             return merged
         message = f"'{name}' is declared as {declared} but its operator gives {inferred}"
         if isinstance(inferred, TensorType) and isinstance(declared, TensorType) and inferred.dtype is declared.dtype:
@@ -174,28 +183,42 @@ class GraphReader:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         label = proto.name or (proto.output[0] if proto.output else "")
         where = f"{self.where}, node '{label}' ({domain + '.' if domain else ''}{proto.op_type})"
+        if not proto.op_type:
+            raise Diagnostic(E_NODE, "the node names no operator", where, "export the model again")
         version = self.opsets.get(domain)
         if version is None:
             if (domain, proto.op_type) not in OPS and domain not in ("com.microsoft",):
                 raise Diagnostic(E_OPSET, f"the model uses domain '{domain}' without importing it", where)
             version = 1
         inputs = [None if not n else scope.find(n) for n in proto.input]
+        attributes, graphs = self._attributes(proto, attribute_kinds(domain, proto.op_type, version), where)
+        raw = RawNode(graph, domain, proto.op_type, version, inputs, attributes, list(proto.output), label, where)
+        try:
+            results = upgrade(raw)
+            if results is None:
+                results = self._build(graph, scope, raw, graphs, declared, proto)
+        except _UNFORESEEN as error:
+            message = f"the node cannot be read: {type(error).__name__}: {error}"
+            raise Diagnostic(E_NODE, message, where, "export the model again") from error
+        if len(results) < len(proto.output):
+            raise Diagnostic(E_OPERANDS, f"{raw.op_type} has {len(results)} results, the node names {len(proto.output)}", where)
+        self._define(scope, proto, results, declared)
+
+    def _attributes(self, proto: Any, kinds: dict[str, int], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The decoded attributes of a node, and its subgraphs."""
         attributes: dict[str, Any] = {}
         graphs: dict[str, Any] = {}
         for attribute in proto.attribute:
             if attribute.name in attributes or attribute.name in graphs:
                 raise Diagnostic(E_ATTRIBUTE, f"attribute '{attribute.name}' is given twice", where)
-            if attribute.type == _GRAPH:
+            kind = attribute_kind(attribute, kinds, where)
+            if kind == GRAPH:
                 graphs[attribute.name] = attribute.g
-            elif attribute.type == _GRAPHS:
+            elif kind == GRAPHS:
                 raise Diagnostic(E_ATTRIBUTE, f"attribute '{attribute.name}' is a list of graphs", where)
             else:
-                attributes[attribute.name] = decode(attribute, self.tensors, where)
-        raw = RawNode(graph, domain, proto.op_type, version, inputs, attributes, list(proto.output), label, where)
-        results = upgrade(raw)
-        if results is None:
-            results = self._build(graph, scope, raw, graphs, declared, proto)
-        self._define(scope, proto, results, declared)
+                attributes[attribute.name] = decode(attribute, kind, self.tensors, where)
+        return attributes, graphs
 
     def _build(
         self,
@@ -277,7 +300,7 @@ def _reads(node: Any) -> Iterator[str]:
         if name:
             yield name
     for attribute in node.attribute:
-        if attribute.type == _GRAPH:
+        if attribute.type == GRAPH:
             yield from _captures(attribute.g)
 
 

@@ -46,6 +46,8 @@ def _tensor(proto: Any, name: str) -> Type:
             dims.append(dim.dim_value)
         else:
             named = which == "dim_param" and dim.dim_param not in _NAMELESS
+            if named and not isinstance(dim.dim_param, str):
+                raise Diagnostic(E_TYPE, f"a dimension's name holds bytes that are not UTF-8 text: {dim.dim_param!r}", f"value '{name}'")
             dims.append(symbol(dim.dim_param) if named else None)
     return TensorType(dtype, tuple(dims))  # type: ignore[arg-type]
 

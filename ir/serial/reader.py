@@ -9,8 +9,10 @@ from typing import Any
 from ..diagnostics import Diagnostic
 from ..model import Model
 from .codes import E_NOT_FOUND, E_NOT_ONNX, E_OPSET
+from .functions import inline_functions
 from .graph_reader import GraphReader
 from .tensors import TensorReader, map_file
+from .texts import check_texts
 from .wire import split
 
 MIN_OPSET = 1
@@ -46,8 +48,9 @@ def _read(buffer: Any, name: str, path: Path | None, folder: Path | None = None)
         raise Diagnostic(E_NOT_ONNX, "the file holds no graph", where)
     opsets = _opsets(proto, where)
     if proto.functions:
-        proto = _inline_functions(proto, where)
+        proto = inline_functions(proto, where)
         opsets = _opsets(proto, where)
+    check_texts(proto, where)
     tensors = TensorReader(buffer, extents, path.parent if path is not None else folder)
     reader = GraphReader(tensors, opsets, where)
     graph = reader.read_main(proto.graph)
@@ -93,12 +96,3 @@ def _opsets(proto: Any, where: str) -> dict[str, int]:
             "export with an older opset, or update edgec",
         )
     return opsets
-
-
-def _inline_functions(proto: Any, where: str) -> Any:
-    from onnx import inliner
-
-    try:
-        return inliner.inline_local_functions(proto, convert_version=True)
-    except (RuntimeError, ValueError) as error:
-        raise Diagnostic(E_NOT_ONNX, f"the model's functions cannot be inlined: {error}", where) from error

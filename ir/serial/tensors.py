@@ -17,6 +17,7 @@ from .codes import E_EXTERNAL, E_NOT_FOUND, E_TENSOR
 from .wire import KEY, Extent
 
 MAX_ELEMENTS = 1 << 40
+MAX_RANK = 64  # numpy's own limit
 
 
 def map_file(path: Path) -> Any:
@@ -51,7 +52,7 @@ class TensorReader:
             raise Diagnostic(E_TENSOR, f"element type code {proto.data_type} is unknown", where) from None
         shape = tuple(proto.dims)
         count = math.prod(shape)
-        if any(d < 0 for d in shape) or count > MAX_ELEMENTS:
+        if any(not 0 <= d <= MAX_ELEMENTS for d in shape) or count > MAX_ELEMENTS or len(shape) > MAX_RANK:
             raise Diagnostic(E_TENSOR, f"the dimensions {list(shape)} are impossible", where)
         mapped = [e for e in proto.external_data if e.key == KEY]
         if mapped:
@@ -77,7 +78,7 @@ class TensorReader:
 
     def _mapped(self, entries: list[Any], dtype: DType, shape: tuple[int, ...], where: str) -> TensorData:
         try:
-            found = [self.extents[int(e.value)] for e in entries]
+            found = [self.extents[abs(int(e.value))] for e in entries]
         except (ValueError, IndexError):
             raise Diagnostic(E_EXTERNAL, "the tensor refers to data that does not exist", where) from None
         if len(found) == 1:
@@ -113,7 +114,7 @@ class TensorReader:
                 where,
                 "pass a path, not bytes",
             )
-        if not location or "\0" in location or os.path.isabs(location):
+        if not isinstance(location, str) or not location or "\0" in location or os.path.isabs(location):
             raise Diagnostic(E_EXTERNAL, f"the external location {location!r} is not a relative path", where)
         base = os.path.realpath(self.folder)
         target = os.path.realpath(os.path.join(base, location))
