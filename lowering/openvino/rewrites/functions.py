@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from ....ir.graph import Node
 from ....ir.op import Opaque
-from ....ir.ops.activation import SwiGLU
 from ....ir.ops.attention import Attention, LinearAttention
 from ....ir.ops.conv_special import CausalConvWithState
 from ....passes.rewriter import Result, Rewriter, rewrites_op
 from .function_body import expand
 
 GROUP = "openvino"
+EXACT = "openvino-exact"
 
 
-@rewrites_op(SwiGLU, LinearAttention, CausalConvWithState, name="openvino-function-body", group=GROUP)
+@rewrites_op(LinearAttention, CausalConvWithState, name="openvino-function-body", group=GROUP)
 def function_body(node: Node, b: Rewriter) -> Result:
     """Operators without a translation become their ONNX function bodies."""
     return expand(node, b)

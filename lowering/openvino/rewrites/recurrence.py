@@ -1,39 +1,17 @@
-"""Recurrent networks in the variants that OpenVINO computes wrongly."""
+"""LSTMs with peepholes, which OpenVINO ignores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from ....ir.graph import Node, Value
 from ....ir.ops.binary import Max, Min
-from ....ir.ops.recurrent import GRU, LSTM, RNN
+from ....ir.ops.recurrent import LSTM
 from ....passes.decompose.terms import Terms
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from .functions import GROUP
 
 LONGEST = 64  # the longest sequence that is written out
-
-
-@rewrites_op(RNN, GRU, LSTM, name="openvino-recurrent-layout", group=GROUP)
-def layout(node: Node, b: Rewriter) -> Result:
-    """Recurrent networks with the batch first get transposes around them."""
-    op: Any = node.op
-    if not op.layout:
-        return None
-    t = Terms(b)
-    operands = list(node.inputs)
-    for index in (0, 5, 6):
-        value = node.operand(index)
-        if value is not None:
-            operands[index] = t.transpose(value, (1, 0, 2))
-    results = b.add(replace(op, layout=0), *operands, outputs=len(node.outputs))
-    results = results if isinstance(results, tuple) else (results,)
-    turned = [t.transpose(results[0], (2, 0, 1, 3)) if node.outputs[0].uses else None]
-    for value, old in zip(results[1:], node.outputs[1:], strict=True):
-        turned.append(t.transpose(value, (1, 0, 2)) if old.uses else None)
-    return tuple(turned)
 
 
 @rewrites_op(LSTM, name="openvino-lstm-peepholes", group=GROUP)
@@ -47,15 +25,16 @@ def peepholes(node: Node, b: Rewriter) -> Result:
     if not isinstance(steps, int) or not 0 < steps <= LONGEST:
         return Decline("the length of the sequence is not known, or too great to be written out")
     plain = op.activations is None or tuple(a.lower() for a in op.activations) == ("sigmoid", "tanh", "tanh")
-    if op.direction == "bidirectional" or node.operand(4) is not None or not plain or op.hidden_size is None:
-        return Decline("only one direction, whole sequences and the default activations are written out")
+    partly = node.operand(4) is not None and op.direction != "forward"
+    if op.direction == "bidirectional" or partly or not plain or op.hidden_size is None:
+        return Decline("only one direction and the default activations are written out, of partial sequences only forward")
     return _written_out(op, node, Terms(b), steps)
 
 
 def _written_out(op: LSTM, node: Node, t: Terms, steps: int) -> Result:
     size = op.hidden_size
     assert size is not None
-    x, w, r, bias, _, h, c, p = (node.operand(i) for i in range(8))
+    x, w, r, bias, lengths, h, c, p = (node.operand(i) for i in range(8))
     assert x is not None and w is not None and r is not None and p is not None
     w_t, r_t = t.transpose(t.squeeze(w, [0]), (1, 0)), t.transpose(t.squeeze(r, [0]), (1, 0))
     peeps = [t.slice(t.squeeze(p, [0]), 0, i * size, (i + 1) * size) for i in range(3)]  # input, output, forget
@@ -67,6 +46,7 @@ def _written_out(op: LSTM, node: Node, t: Terms, steps: int) -> Result:
     zeros = t.expand(t.like(0, x), [batch, size])
     hidden = zeros if h is None else t.squeeze(h, [0])
     cell = zeros if c is None else t.squeeze(c, [0])
+    ends = None if lengths is None else t.reshape(lengths, [-1, 1])
     order: Sequence[int] = range(steps) if op.direction == "forward" else range(steps - 1, -1, -1)
     outputs: dict[int, Value] = {}
     for step in order:
@@ -79,10 +59,16 @@ def _written_out(op: LSTM, node: Node, t: Terms, steps: int) -> Result:
             kept = t.sub(1, entry)
         else:
             kept = t.sigmoid(_clipped(t, t.add(f, t.mul(peeps[2], cell)), op.clip))
-        cell = t.add(t.mul(kept, cell), t.mul(entry, t.tanh(_clipped(t, g, op.clip))))
-        exit_gate = t.sigmoid(_clipped(t, t.add(o, t.mul(peeps[1], cell)), op.clip))
-        hidden = t.mul(exit_gate, t.tanh(cell))
-        outputs[step] = hidden
+        new_cell = t.add(t.mul(kept, cell), t.mul(entry, t.tanh(_clipped(t, g, op.clip))))
+        exit_gate = t.sigmoid(_clipped(t, t.add(o, t.mul(peeps[1], new_cell)), op.clip))
+        new_hidden = t.mul(exit_gate, t.tanh(new_cell))
+        if ends is None:
+            cell, hidden = new_cell, new_hidden
+            outputs[step] = hidden
+        else:
+            runs = t.greater(ends, step)
+            cell, hidden = t.where(runs, new_cell, cell), t.where(runs, new_hidden, hidden)
+            outputs[step] = t.where(runs, new_hidden, 0)
     stacked = t.concat([t.unsqueeze(outputs[s], [0, 1]) for s in range(steps)], 0)
     return (stacked, t.unsqueeze(hidden, [0]), t.unsqueeze(cell, [0]))[: len(node.outputs)]
 

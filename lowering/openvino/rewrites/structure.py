@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from ....ir.ops.reshape import Expand
 from ....ir.ops.scatter import ScatterElements, TensorScatter
 from ....ir.ops.vision import SpaceToDepth
 from ....passes.decompose.terms import Terms
+from ....passes.registry import find_rule
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from .functions import GROUP
 
@@ -56,22 +56,6 @@ def _wrap_pad(t: Terms, x: Value, pads: Value, axes: Value | None) -> Result:
             return Decline("the padded dimensions are not known")
         y = t.apply(Gather(axis=axis), y, t.constant(np.arange(-before, length + after, dtype=np.int64) % length))
     return y
-
-
-@rewrites_op(SpaceToDepth, name="openvino-space-to-depth", group=GROUP)
-def space_to_depth(node: Node, b: Rewriter) -> Result:
-    """SpaceToDepth with the order column, row, depth is a transpose between reshapes: the importer ignores the mode."""
-    op: Any = node.op
-    x = node.inputs[0]
-    assert x is not None
-    if op.mode == "DCR":
-        return None
-    t, n = Terms(b), op.blocksize
-    if x.shape is None or not all(isinstance(d, int) for d in x.shape[1:]):
-        return Decline("the dimensions are not known")
-    channels, height, width = x.shape[1:]
-    split = t.reshape(x, [t.dim(x, 0), channels, height // n, n, width // n, n])
-    return t.reshape(t.transpose(split, [0, 1, 3, 5, 2, 4]), [t.dim(x, 0), channels * n * n, height // n, width // n])
 
 
 @rewrites_op(CumProd, name="openvino-cumulative-product", group=GROUP)
@@ -222,3 +206,9 @@ def average_problem(node: Node) -> str | None:
     assert isinstance(op, AveragePool)
     explicit = op.auto_pad in ("NOTSET", "")
     return "with ceil_mode and count_include_pad the overhang counts" if op.ceil_mode and op.count_include_pad and explicit else None
+
+
+@rewrites_op(SpaceToDepth, name="openvino-space-to-depth", group=GROUP)
+def space_to_depth(node: Node, b: Rewriter) -> Result:
+    """SpaceToDepth with the columns first is a transpose between reshapes: the importer ignores the mode."""
+    return find_rule("decompose-space-to-depth").function(node, b) if getattr(node.op, "mode", "DCR") != "DCR" else None
