@@ -36,6 +36,19 @@ def code(name: str, title: str, explanation: str, exit: Exit = Exit.BAD_INPUT) -
     return name
 
 
+_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\t"}
+_CONTROLS |= {c: f"\\u{c:04x}" for c in (*range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))}
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows as it is: control, direction and surrogate characters out of a model are escaped.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return text.translate(_CONTROLS)
+
+
 @dataclass
 class Diagnostic(Exception):
     """An error that names the place, says why, and what to do.
@@ -71,7 +84,7 @@ class Diagnostic(Exception):
         lines += [f"  note: {note}" for note in self.notes]
         if self.hint:
             lines.append(f"  hint: {self.hint}")
-        return "\n".join(lines)
+        return "\n".join(printable(line).replace("\n", "\n      ") for line in lines)
 
     def __reduce__(self) -> tuple[type[Diagnostic], tuple[object, ...]]:
         return type(self), (self.code, self.message, self.where, self.hint, self.notes)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..ir.diagnostics import Diagnostic
+from ..ir.diagnostics import Diagnostic, printable
 
 COLOURS = {"error": "1;31", "hint": "36", "note": "34", "place": "2"}
 
@@ -16,7 +16,8 @@ COLOURS = {"error": "1;31", "hint": "36", "note": "34", "place": "2"}
 def emit(facts: Any, as_json: bool, text: str) -> None:
     """Print the result of a command: plain data as JSON, or the text made for people. A reader that went away is no error."""
     try:
-        print(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text, flush=True)
+        printed = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text
+        print(printable(printed), flush=True)
     except BrokenPipeError:
         discard_output()
 
@@ -28,7 +29,7 @@ def discard_output() -> None:
 
 def say(message: str) -> None:
     """Tell the user something beside the result."""
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
 
 
 def render(error: Diagnostic, stream: Any = None) -> str:
@@ -59,7 +60,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequenc
 
 
 def _cell(item: Any) -> str:
-    return "" if item is None else f"{item:.3g}" if isinstance(item, float) else str(item)
+    return "" if item is None else f"{item:.3g}" if isinstance(item, float) else str(item).replace("\n", "\\n")
 
 
 def quantity(number: float, unit: str = "") -> str:

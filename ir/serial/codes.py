@@ -51,7 +51,8 @@ E_WRITE = code(
 E_TOO_LARGE = code(
     "E0310",
     "the model does not fit the format",
-    "A protobuf file cannot exceed 2 GB. Write the weights as external data.",
+    "A protobuf file cannot exceed 2 GB: write the weights as external data. Dimensions cannot exceed 63 bits, and local functions must "
+    "not expand to millions of nodes.",
 )
 E_NODE = code(
     "E0312",

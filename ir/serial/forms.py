@@ -188,6 +188,37 @@ def _absent(node: Node, form: Form) -> str | None:
     return "the operator had another meaning before opset 11"
 
 
+@_below(28, "Mod")
+def _mod(node: Node, form: Form) -> str | None:
+    dtype = node.inputs[0].dtype  # type: ignore[union-attr]
+    if dtype is not None and dtype.is_float and not form.attributes.get("fmod"):
+        return "a floating-point remainder with the sign of the divisor needs opset 28"
+    return None
+
+
+@_below(19, "Pad")
+def _pad_mode(node: Node, form: Form) -> str | None:
+    return "padding that wraps around needs opset 19" if form.attributes.get("mode") == "wrap" else None
+
+
+@_below(19, "Resize")
+def _resize_mode(node: Node, form: Form) -> str | None:
+    mode = form.attributes.get("coordinate_transformation_mode")
+    return "coordinate_transformation_mode 'half_pixel_symmetric' needs opset 19" if mode == "half_pixel_symmetric" else None
+
+
+@_below(18, "ScatterElements", "ScatterND")
+def _scatter_reduction(node: Node, form: Form) -> str | None:
+    reduction = form.attributes.get("reduction", "none")
+    return f"scattering with reduction '{reduction}' needs opset 18" if reduction in ("max", "min") else None
+
+
+@_below(20, "GridSample")
+def _grid_sample_rank(node: Node, form: Form) -> str | None:
+    rank = node.inputs[0].rank  # type: ignore[union-attr]
+    return "sampling volumes needs opset 20" if rank is not None and rank != 4 else None
+
+
 def node_form(node: Node, opset: int) -> Form | str:
     """The node as opset ``opset`` writes it, or the reason why it cannot."""
     form = Form(node.op.op_name, list(node.inputs), dict(node.op.changed_attributes()))

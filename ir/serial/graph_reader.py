@@ -16,7 +16,7 @@ from ..verifier import admits
 from .attribute_kinds import GRAPH, GRAPHS, attribute_kind, attribute_kinds
 from .attributes import build_op, decode, densify_initializer
 from .codes import E_CYCLE, E_NAMES, E_NODE, E_OPSET, E_TYPE
-from .debug import ORIGINS, SOURCES
+from .debug import DOC, ORIGINS, SOURCES
 from .proto_types import decode_type
 from .tensors import TensorReader
 from .upgrade import RawNode, upgrade
@@ -65,7 +65,7 @@ class GraphReader:
     def _graph(self, proto: Any, outer: Scope | None) -> Graph:
         graph = Graph(proto.name or "main")
         scope = Scope(outer)
-        declared = {v.name: v.type for v in proto.value_info}
+        declared = {v.name: v.type for v in (*proto.value_info, *proto.output)}
         self._initializers(proto, scope)
         for info in proto.input:
             if not info.name:
@@ -75,16 +75,19 @@ class GraphReader:
                     raise self._duplicate(info.name)
                 continue  # an initializer with the same name is its default: it stays constant
             type_ = name_unknown_dims(decode_type(info.type, info.name), info.name)
+            if outer is None and type_ is UNKNOWN:
+                raise Diagnostic(E_TYPE, f"the input '{info.name}' has no type", self.where, "export the model again")
             scope.values[info.name] = graph.add_input(info.name, type_)
         for node in self._ordered(proto, scope):
             self._node(graph, scope, node, declared)
         outputs: list[Value] = []
+        computed = {name for node in proto.node for name in node.output}
         for info in proto.output:
             value = scope.find(info.name)
             if value is None:
                 raise Diagnostic(E_NAMES, f"output '{info.name}' is not computed by any node", self.where)
-            if value.data is None:
-                value.type = self._refined(value.type, name_unknown_dims(decode_type(info.type, info.name), info.name), info.name)
+            if value.data is None and info.name not in computed:
+                self._refined(value.type, decode_type(info.type, info.name), info.name)
             outputs.append(value)
         names = [o.name for o in proto.output]
         twice = next((n for i, n in enumerate(names) if n in names[:i]), None) if outer is None else None
@@ -184,7 +187,9 @@ class GraphReader:
         label = proto.name or (proto.output[0] if proto.output else "")
         where = f"{self.where}, node '{label}' ({domain + '.' if domain else ''}{proto.op_type})"
         if not proto.op_type:
-            raise Diagnostic(E_NODE, "the node names no operator", where, "export the model again")
+            raise Diagnostic(E_NAMES, "the node names no operator", where, "export the model again")
+        if not proto.output and (domain, proto.op_type) in OPS:
+            raise Diagnostic(E_OPERANDS, "the node names no result", where, "export the model again")
         version = self.opsets.get(domain)
         if version is None:
             if (domain, proto.op_type) not in OPS and domain not in ("com.microsoft",):
@@ -260,7 +265,9 @@ class GraphReader:
             node = graph.insert(op, inputs, outputs=len(raw.outputs), regions=regions, names=raw.outputs, name=raw.name, types=types)
         if regions and not self._never_runs:
             infer_node(node, self.notes)  # the operands say more about the regions' inputs than the file declares
-        node.metadata = {p.key: p.value for p in proto.metadata_props if p.key not in (ORIGINS, SOURCES)}
+        node.metadata = {p.key: p.value for p in proto.metadata_props if p.key not in (ORIGINS, SOURCES, DOC)}
+        if proto.doc_string:
+            node.metadata[DOC] = proto.doc_string
         return list(node.outputs)
 
     def _regions(self, op: Op, inputs: list[Value | None], protos: list[Any], scope: Scope) -> list[Graph]:
@@ -321,7 +328,7 @@ def _strings(text: str | None) -> tuple[str, ...]:
         return ()
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return tuple(s for s in found if isinstance(s, str)) if isinstance(found, list) else ()
 
@@ -331,6 +338,6 @@ def _lists(text: str | None) -> list[tuple[str, ...]]:
         return []
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [_strings(json.dumps(item)) for item in found] if isinstance(found, list) else []

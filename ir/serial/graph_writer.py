@@ -13,7 +13,7 @@ from ..op import EDGEC, Opaque
 from ..types import Type
 from .attributes import encode
 from .codes import E_EXPORT
-from .debug import ORIGINS, SOURCES
+from .debug import DOC, ORIGINS, SOURCES
 from .forms import cannot_say, least_opset, node_form
 from .proto_types import encode_type
 
@@ -176,7 +176,8 @@ class GraphWriter:
         for name, region in zip(node.op.region_names, node.regions, strict=True):
             attribute = proto.attribute.add(name=name, type=5)
             attribute.g.CopyFrom(self._graph(region, main=False))
-        for key in sorted(node.metadata):
+        proto.doc_string = node.metadata.get(DOC, "")
+        for key in sorted(node.metadata.keys() - {DOC}):
             proto.metadata_props.add(key=key, value=node.metadata[key])
         self._debug(proto, node, outputs)
 

@@ -8,7 +8,7 @@ from ..diagnostics import Diagnostic
 from ..dims import Dim, symbol
 from ..dtypes import DType
 from ..types import UNKNOWN, OptionalType, SequenceType, TensorType, Type, UnknownType
-from .codes import E_TYPE
+from .codes import E_TOO_LARGE, E_TYPE
 
 _NAMELESS = ("", "?", "-1", "None")  # what exporters write for "any": two such dimensions need not be equal
 
@@ -65,6 +65,8 @@ def encode_type(type_: Type) -> Any:
             for dim in type_.shape:
                 entry = shape.dim.add()
                 if isinstance(dim, int):
+                    if dim >= 1 << 63:
+                        raise Diagnostic(E_TOO_LARGE, f"a tensor {type_} has a dimension that no file can hold")
                     entry.dim_value = dim
                 elif dim is not None:
                     entry.dim_param = dim.symbol_name or str(dim)

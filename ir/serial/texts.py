@@ -25,7 +25,7 @@ def check_texts(proto: Any, where: str) -> None:
         _check_graph(graph, where)
         for node in graph.node:
             metadata = [t for p in node.metadata_props for t in (p.key, p.value)]
-            _check((node.name, node.op_type, node.domain, *node.input, *node.output, *metadata), "a node", where)
+            _check((node.name, node.op_type, node.domain, node.doc_string, *node.input, *node.output, *metadata), "a node", where)
             for attribute in node.attribute:
                 if type(attribute.name) is bytes:
                     _check((attribute.name,), "an attribute's name", where)
