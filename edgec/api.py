@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from .ir.model import Model
-from .optimizing import TEXT_SUFFIX, Optimized, Settings, Source, open_model, run_pipeline
+from .optimizing import TEXT_SUFFIX, Optimized, Settings, Source, load_plugin_modules, open_model, run_pipeline
 
 if TYPE_CHECKING:
     from .passes.observers import Observer
@@ -21,16 +21,18 @@ __all__ = ["compile", "load", "load_bundle", "optimize", "verify"]
 Comparable = Union[Model, str, "os.PathLike[str]", "Bundle"]
 
 
-def load(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None) -> Model:
+def load(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None, plugins: Sequence[str] = ()) -> Model:
     """Read a model from an ONNX file, or from the textual form (suffix ``.edgec``).
 
     Args:
         path: the file; weights stay in it until something needs them.
         dims: sizes for symbolic dimensions, for example ``{"batch": 8}``.
+        plugins: modules to import first; their operators register themselves.
 
     Raises:
         Diagnostic: the file is missing, damaged, inconsistent or unsupported.
     """
+    load_plugin_modules(plugins)
     return open_model(path, dims)
 
 
@@ -45,6 +47,8 @@ def optimize(
     check_each_pass: bool = False,
     data: Any = None,
     allow_approximate: bool = False,
+    op_routes: Mapping[str, str] | None = None,
+    custom_op_libraries: Sequence[str | os.PathLike[str]] = (),
     observers: Sequence[Observer] = (),
 ) -> Model:
     """An optimised copy of a model.
@@ -60,6 +64,9 @@ def optimize(
         check_each_pass: compare the outputs with the original after every pass, and trace a difference to pass, rewrite and node.
         data: a data set (path, samples or feeds) for that check; plausible inputs are made up when None.
         allow_approximate: permit rewrites whose error is more than rounding.
+        op_routes: routes of custom operators by qualified name, such as ``{"com.acme.Swoosh": "decompose"}``, in place of those that
+            they were registered with (see `edgec.register_op`).
+        custom_op_libraries: shared libraries with kernels of custom operators for ONNX Runtime.
         observers: pass observers, for example `edgec.passes.observers.Timing`.
 
     Raises:
@@ -73,8 +80,11 @@ def optimize(
         check_each_pass=check_each_pass,
         data=data,
         allow_approximate=allow_approximate,
+        op_routes=op_routes or {},
+        custom_op_libraries=custom_op_libraries,
         observers=observers,
     )
+    load_plugin_modules(plugins)
     return run_pipeline(open_model(model, dims), settings).model
 
 
@@ -91,6 +101,8 @@ def compile(
     check_each_pass: bool = False,
     data: Any = None,
     allow_approximate: bool = False,
+    op_routes: Mapping[str, str] | None = None,
+    custom_op_libraries: Sequence[str | os.PathLike[str]] = (),
     observers: Sequence[Observer] = (),
 ) -> Bundle:
     """Optimise a model, lower it for a target and write the bundle.
@@ -106,7 +118,19 @@ def compile(
     Raises:
         Diagnostic: what `optimize` raises; E0501 when the target cannot take the model, E0503 when its runtime is not installed.
     """
-    settings = Settings(passes, target, dict(options or {}), opset, plugins, check_each_pass, data, allow_approximate, None, observers)
+    settings = Settings(
+        passes=passes,
+        target=target,
+        target_options=dict(options or {}),
+        opset=opset,
+        plugins=plugins,
+        check_each_pass=check_each_pass,
+        data=data,
+        allow_approximate=allow_approximate,
+        op_routes=op_routes or {},
+        custom_op_libraries=custom_op_libraries,
+        observers=observers,
+    )
     return compile_with(model, settings, output, dims)[0]
 
 
@@ -114,9 +138,12 @@ def compile_with(
     model: Source, settings: Settings, output: str | os.PathLike[str], dims: Mapping[str, int] | None = None
 ) -> tuple[Bundle, Optimized]:
     """`compile` with everything it did on the way."""
+    from .ir.custom import routes
+    from .lowering.backend import refuse_python
     from .lowering.registry import backend
     from .runtime.bundle import refuse_to_overwrite, write_bundle
 
+    load_plugin_modules(settings.plugins)
     folder = Path(output)
     refuse_to_overwrite(folder.absolute())
     runner = backend(settings.target or "ort")
@@ -136,7 +163,10 @@ def compile_with(
         "dims": dict(sorted((dims or {}).items())),
         "versions": {"edgec": _version(), runner.name: runner.version()},
     }
-    return write_bundle(runner.lower(result.model, options), folder, facts), result
+    with routes(settings.op_routes):
+        refuse_python(runner.name, result.model)
+        artifact = runner.lower(result.model, options)
+    return write_bundle(artifact, folder, facts), result
 
 
 def _version() -> str:
@@ -165,6 +195,7 @@ def load_bundle(folder: str | os.PathLike[str], **options: Any) -> Bundle:
     """
     from .runtime.bundle import load_bundle as open_bundle
 
+    load_plugin_modules()
     return open_bundle(Path(folder), **options)
 
 
@@ -177,6 +208,9 @@ def verify(
     scale: float = 1.0,
     limit: int | None = None,
     seed: int = 0,
+    plugins: Sequence[str] = (),
+    op_routes: Mapping[str, str] | None = None,
+    custom_op_libraries: Sequence[str | os.PathLike[str]] = (),
 ) -> Report:
     """Run two models or bundles on the same data and compare outputs and, by debug handle, the tensors of every layer.
 
@@ -188,6 +222,9 @@ def verify(
         scale: factor on every tolerance.
         limit: the most samples to use.
         seed: for made-up inputs.
+        plugins: modules to import first; their operators register themselves.
+        op_routes: routes of custom operators by qualified name; those on route ``python`` run in Python.
+        custom_op_libraries: shared libraries with kernels of custom operators for ONNX Runtime.
 
     Returns:
         The report; ``report.passed`` is the gate.
@@ -195,10 +232,23 @@ def verify(
     Raises:
         Diagnostic: bad data, signatures that do not match, or a model that does not run.
     """
+    from .ir.custom import check_library, routes
     from .runtime.verify import verify as compare
 
+    load_plugin_modules(plugins)
     place = Path(data) if isinstance(data, os.PathLike) else data
-    return compare(_comparable(a), _comparable(b), place, layers=layers, scale=scale, limit=limit, seed=seed)
+    libraries = [check_library(os.path.abspath(library)) for library in custom_op_libraries]
+    with routes(op_routes or {}):
+        return compare(
+            _comparable(a),
+            _comparable(b),
+            place,
+            layers=layers,
+            scale=scale,
+            limit=limit,
+            seed=seed,
+            custom_op_libraries=libraries,
+        )
 
 
 def _comparable(item: Comparable) -> Path | Model | Bundle:

@@ -38,7 +38,9 @@ app = typer.Typer(help=MAIN_HELP, epilog=EPILOG, no_args_is_help=True, add_compl
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file, or the textual form (.edgec).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Dims = Annotated[list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Bind a symbolic dimension.")]
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="MODULE", help="Import a module with passes, rules or operators.")]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="MODULE", help="Import a module or file with passes, rules, operators.")
+]
 Passes = Annotated[str | None, typer.Option("--passes", metavar="TEXT", help="Pipeline text instead of the default.")]
 Opset = Annotated[int | None, typer.Option("--opset", min=7, help="The ai.onnx opset that the result may use at most.")]
 CheckEach = Annotated[bool, typer.Option("--check-each-pass", help="Compare the outputs after every pass; trace a change to its rewrite.")]
@@ -46,6 +48,12 @@ CheckData = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="D
 Approximate = Annotated[bool, typer.Option("--allow-approximate", help="Permit rewrites whose error is more than rounding.")]
 Bisect = Annotated[int | None, typer.Option("--bisect-limit", min=0, help="Apply only the first N rewrites.")]
 Report = Annotated[bool, typer.Option("--report", help="Print what every pass did and how long it took.")]
+OpRoutes = Annotated[
+    list[str] | None, typer.Option("--op-route", metavar="NAME=ROUTE", help="Route of a custom operator: keep, decompose or python.")
+]
+Libraries = Annotated[
+    list[Path] | None, typer.Option("--custom-op-library", metavar="LIBRARY", help="A shared library with kernels of custom operators.")
+]
 TargetOptions = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="An option of the target.")]
 
 
@@ -53,9 +61,22 @@ def _settings(**given: Any) -> Any:
     from .optimizing import Settings
 
     plugins, options = given.pop("plugins"), given.pop("options", None)
-    from .driver.arguments import parse_options
+    routes, libraries = given.pop("op_routes"), given.pop("custom_op_libraries")
+    from .driver.arguments import parse_options, parse_routes
 
-    return Settings(plugins=tuple(plugins or ()), target_options=parse_options(options or ()), **given)
+    return Settings(
+        plugins=tuple(plugins or ()),
+        target_options=parse_options(options or ()),
+        op_routes=parse_routes(routes or ()),
+        custom_op_libraries=tuple(libraries or ()),
+        **given,
+    )
+
+
+def _load_plugins(modules: Sequence[str] | None) -> None:
+    from .optimizing import load_plugin_modules
+
+    load_plugin_modules(modules or ())
 
 
 @app.command()
@@ -68,6 +89,7 @@ def inspect(
     nodes: Annotated[bool, typer.Option("--nodes", help="List every node with its work.")] = False,
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor with its shape and size.")] = False,
     text: Annotated[bool, typer.Option("--text", help="Print the graph in its textual form.")] = False,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Show inputs, parameters, work, memory and every tensor's shape."""
@@ -75,6 +97,7 @@ def inspect(
     from .driver.inspecting import inspect as command
 
     dims, ranges = parse_dims(dim or ()), parse_ranges(range or ())
+    _load_plugins(plugin)
     command(model, dims=dims, ranges=ranges, nodes=nodes, tensors=tensors, text=text, as_json=json)
 
 
@@ -89,6 +112,8 @@ def optimize(
     check_each_pass: CheckEach = False,
     data: CheckData = None,
     allow_approximate: Approximate = False,
+    op_route: OpRoutes = None,
+    custom_op_library: Libraries = None,
     print_after: Annotated[list[str] | None, typer.Option("--print-after", metavar="PASS", help="Print the graph after a pass.")] = None,
     bisect_limit: Bisect = None,
     reproducer: Annotated[
@@ -114,6 +139,8 @@ def optimize(
         data=data,
         allow_approximate=allow_approximate,
         bisect_limit=bisect_limit,
+        op_routes=op_route,
+        custom_op_libraries=custom_op_library,
     )
     command(
         model,
@@ -140,6 +167,8 @@ def compile(
     check_each_pass: CheckEach = False,
     data: CheckData = None,
     allow_approximate: Approximate = False,
+    op_route: OpRoutes = None,
+    custom_op_library: Libraries = None,
     bisect_limit: Bisect = None,
     dim: Dims = None,
     report: Report = False,
@@ -159,6 +188,8 @@ def compile(
         data=data,
         allow_approximate=allow_approximate,
         bisect_limit=bisect_limit,
+        op_routes=op_route,
+        custom_op_libraries=custom_op_library,
     )
     command(model, output, settings, dims=parse_dims(dim or ()), report=report, as_json=json)
 
@@ -169,13 +200,19 @@ def run(
     input: Annotated[Path, typer.Option("--input", metavar="IN.npz", help="Feeds: arrays by input name.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.npz", help="Where the outputs go.")],
     option: TargetOptions = None,
+    custom_op_library: Libraries = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Run a bundle once."""
     from .driver.arguments import parse_options
     from .driver.execute import run as command
 
-    command(bundle, input, output, parse_options(option or ()), json)
+    options = parse_options(option or ())
+    if custom_op_library:
+        options["custom_op_libraries"] = [str(library) for library in custom_op_library]
+    _load_plugins(plugin)
+    command(bundle, input, output, options, json)
 
 
 @app.command()
@@ -188,12 +225,18 @@ def verify(
     scale: Annotated[float, typer.Option("--scale", min=0.0, help="Factor on every tolerance.")] = 1.0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Use at most so many samples.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For made-up inputs.")] = 0,
+    plugin: Plugins = None,
+    op_route: OpRoutes = None,
+    custom_op_library: Libraries = None,
     json: Json = False,
 ) -> None:
     """Compare two models or bundles layer by layer; exit status 1 when an output is out of tolerance."""
+    from .driver.arguments import parse_routes
     from .driver.execute import verify as command
 
-    status = command(a, b, data, layers=not outputs_only, every_layer=layers, scale=scale, limit=limit, seed=seed, as_json=json)
+    chosen = {"layers": not outputs_only, "scale": scale, "limit": limit, "seed": seed, "plugins": plugin or ()}
+    chosen |= {"op_routes": parse_routes(op_route or ()), "custom_op_libraries": custom_op_library or ()}
+    status = command(a, b, data, chosen, every_layer=layers, as_json=json)
     raise typer.Exit(int(status))
 
 

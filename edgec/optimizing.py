@@ -35,6 +35,8 @@ class Settings:
         data: a data set for that check; inputs are made up when None.
         allow_approximate: permit rewrites whose error is more than rounding.
         bisect_limit: apply only that many rewrites.
+        op_routes: routes of custom operators by qualified name, in place of those that they were registered with.
+        custom_op_libraries: shared libraries with kernels of custom operators for ONNX Runtime.
         observers: told about the progress.
     """
 
@@ -47,6 +49,8 @@ class Settings:
     data: Any = None
     allow_approximate: bool = False
     bisect_limit: int | None = None
+    op_routes: Mapping[str, str] = field(default_factory=dict)
+    custom_op_libraries: Sequence[str | os.PathLike[str]] = ()
     observers: Iterable[Observer] = ()
 
 
@@ -106,44 +110,37 @@ def _read_text(path: Path) -> Model:
     return model
 
 
-def load_plugin_modules(modules: Sequence[str]) -> None:
-    """Import installed plugins (entry points) and the named modules; the current folder is searched too.
+def load_plugin_modules(modules: Sequence[str] = ()) -> None:
+    """Import installed plugins (entry points) and the named modules or files.
 
     Raises:
-        Diagnostic: an import fails.
+        Diagnostic: E0406 when an import fails.
     """
-    import sys
-    from importlib import import_module
-
-    from .ir.diagnostics import Diagnostic
-    from .passes.plugins import E_PLUGIN, load_plugins
+    from .passes.plugins import load_plugin, load_plugins
 
     load_plugins()
     for name in modules:
-        here = os.getcwd()
-        added = here not in sys.path
-        if added:
-            sys.path.insert(0, here)
-        try:
-            import_module(name)
-        except Exception as error:
-            if isinstance(error, Diagnostic):
-                raise
-            message = f"plugin '{name}' failed to load: {type(error).__name__}: {error}"
-            hint = "give the name of a module that Python can import here"
-            raise Diagnostic(E_PLUGIN, message, f"module '{name}'", hint) from error
-        finally:
-            if added:
-                sys.path.remove(here)
+        load_plugin(name)
 
 
 def run_pipeline(model: Model, settings: Settings) -> Optimized:
     """Run the passes on a model, in place.
 
     Raises:
-        Diagnostic: an unknown pass or target, a pass that failed, or E0621 when ``check_each_pass`` found a changed output.
+        Diagnostic: an unknown pass or target, a pass that failed, E0209 for an impossible route of a custom operator, or E0621 when
+            ``check_each_pass`` found a changed output.
     """
     load_plugin_modules(settings.plugins)
+    from .ir.custom import check_library, check_names, routes
+
+    check_names(settings.op_routes, model)
+    given = [check_library(os.path.abspath(library)) for library in settings.custom_op_libraries]
+    model.custom_op_libraries = tuple(dict.fromkeys((*model.custom_op_libraries, *given)))
+    with routes(settings.op_routes):
+        return _run(model, settings)
+
+
+def _run(model: Model, settings: Settings) -> Optimized:
     from .passes.context import Context
     from .passes.manager import PassManager
     from .passes.observers import BisectLimit
@@ -151,7 +148,7 @@ def run_pipeline(model: Model, settings: Settings) -> Optimized:
     context = Context(allow_approximate=settings.allow_approximate)
     if settings.opset is not None:
         context.opsets[""] = settings.opset
-    pipeline = pipeline_text(settings)
+    pipeline = pipeline_text(settings, model)
     observers = list(settings.observers)
     if settings.bisect_limit is not None:
         observers.append(BisectLimit(settings.bisect_limit))
@@ -167,12 +164,13 @@ def run_pipeline(model: Model, settings: Settings) -> Optimized:
     return Optimized(model, reports, context, pipeline, before, node_count(model))
 
 
-def pipeline_text(settings: Settings) -> str:
+def pipeline_text(settings: Settings, model: Model) -> str:
     """The pipeline that the settings ask for: the given passes, else those of the target, else the portable ones.
 
     The word ``default`` in a pipeline stands for the portable pipeline, so that ``default,my-pass`` adds to it.
     """
     from . import passes  # noqa: F401  (registers the passes)
+    from .ir.custom import libraries_of
     from .passes.default_pipeline import default_pipeline
 
     text = settings.passes
@@ -180,7 +178,10 @@ def pipeline_text(settings: Settings) -> str:
         from .lowering.registry import backend
 
         runner = backend(settings.target)
-        text = runner.pipeline(runner.options(settings.target_options))
+        options = runner.options(settings.target_options)
+        if "custom_op_libraries" in runner.option_defaults:
+            options["custom_op_libraries"] = (*options["custom_op_libraries"], *libraries_of(model))
+        text = runner.pipeline(options)
     return _DEFAULT.sub(default_pipeline(), "default" if text is None else text)
 
 

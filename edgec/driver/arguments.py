@@ -76,5 +76,10 @@ def parse_options(items: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def parse_routes(items: Sequence[str]) -> dict[str, str]:
+    """``com.acme.Swoosh=decompose``, several times or separated by commas."""
+    return dict(_split(item, "--op-route", "NAME=ROUTE, such as com.acme.Swoosh=decompose") for item in _pieces(items))
+
+
 def _pieces(items: Sequence[str]) -> list[str]:
     return [piece.strip() for item in items for piece in item.split(",") if piece.strip()]

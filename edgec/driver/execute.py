@@ -79,21 +79,18 @@ def verify(
     a: Path,
     b: Path,
     data: Path | None,
+    chosen: Mapping[str, Any],
     *,
-    layers: bool,
     every_layer: bool,
-    scale: float,
-    limit: int | None,
-    seed: int,
     as_json: bool,
 ) -> Exit:
-    """Compare two models or bundles; gives the exit status."""
+    """Compare two models or bundles; gives the exit status. ``chosen`` holds the other arguments of `edgec.verify`."""
     from ..api import verify as compare
 
     if data is None:
-        say(f"note: no --data given: plausible inputs are made up from seed {seed}")
+        say(f"note: no --data given: plausible inputs are made up from seed {chosen['seed']}")
     with working(f"comparing {a.name} with {b.name}") as _:
-        report = compare(a, b, data, layers=layers, scale=scale, limit=limit, seed=seed)
+        report = compare(a, b, data, **chosen)
     facts = {"schema": "edgec.verify/1", "ok": report.passed, **report.to_json()}
     emit(facts, as_json, _verify_text(facts, every_layer))
     return Exit.DONE if report.passed else Exit.GATE_FAILED

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any
 
+from ..ir.custom import CUSTOM_OPS, CustomOp, evaluates, operator_class
 from ..ir.diagnostics import CODES, Diagnostic, code, did_you_mean
 from ..optimizing import load_plugin_modules, open_model
 from .arguments import usage_error
@@ -33,8 +34,12 @@ def list_passes(name: str | None, rules: bool, plugins: Sequence[str], as_json: 
 
     load_plugin_modules(plugins)
     if rules:
-        listed = [{"name": r.name, "group": r.group, "description": _first_line(r.doc)} for _, r in sorted(RULES.items())]
-        text = table(("rule", "group", "what it does"), [(r["name"], r["group"], r["description"]) for r in listed])
+        listed = [
+            {"name": r.name, "group": r.group, "description": _first_line(r.doc), "module": r.function.__module__}
+            for _, r in sorted(RULES.items())
+        ]
+        rows = [(r["name"], r["group"], r["description"]) for r in listed]
+        text = _with_plugins(("rule", "group", "what it does"), rows, listed)
         emit({"schema": "edgec.rules/1", "ok": True, "rules": listed}, as_json, text)
         return
     chosen = [find_pass(name)] if name is not None else [PASSES[key] for key in sorted(PASSES)]
@@ -54,8 +59,18 @@ def list_passes(name: str | None, rules: bool, plugins: Sequence[str], as_json: 
         text = f"{facts[0]['name']}\n\n{facts[0]['documentation']}" + (f"\n\noptions:{options}" if options else "")
     else:
         rows = [(f["name"], ", ".join(f"{k}={v}" for k, v in f["options"].items()), f["description"]) for f in facts]
-        text = table(("pass", "options", "what it does"), rows)
+        text = _with_plugins(("pass", "options", "what it does"), rows, facts)
     emit({"schema": "edgec.passes/1", "ok": True, "passes": facts}, as_json, text)
+
+
+def _with_plugins(
+    heads: Sequence[str], rows: Sequence[Sequence[Any]], facts: Sequence[Mapping[str, Any]], right: Sequence[int] = ()
+) -> str:
+    """A table with the module of what plugins brought, when there is any."""
+    modules = ["" if f["module"].partition(".")[0] == "edgec" else f["module"] for f in facts]
+    if not any(modules):
+        return table(heads, rows, right=right)
+    return table((*heads, "plugin"), [(*row, module) for row, module in zip(rows, modules, strict=True)], right=right)
 
 
 def _plain(value: Any) -> Any:
@@ -68,24 +83,44 @@ def list_ops(name: str | None, plugins: Sequence[str], as_json: bool) -> None:
     from ..ir.op import OPS
 
     load_plugin_modules(plugins)
-    chosen = [OPS[key] for key in sorted(OPS)]
+    facts = [_op_facts(OPS[key]) for key in sorted(OPS)]
+    facts += [_facts_without_class(entry) for key, entry in sorted(CUSTOM_OPS.items()) if operator_class(key) is None]
     if name is not None:
-        chosen = [cls for cls in chosen if name in (cls.op_name, f"{cls.domain}.{cls.op_name}", f"ai.onnx.{cls.op_name}")]
-        if not chosen:
-            known = [f"{d}.{n}" if d else n for d, n in sorted(OPS)]
+        known = [f"{f['domain']}.{f['name']}" if f["domain"] else f["name"] for f in facts]
+        facts = [f for f, k in zip(facts, known, strict=True) if name in (f["name"], k, f"ai.onnx.{k}")]
+        if not facts:
             hint = did_you_mean(name, known)
             raise usage_error(f"there is no operator '{name}'", "", hint if hint.startswith("did") else "`edgec ops` lists them")
-    facts = [_op_facts(cls) for cls in chosen]
     if name is not None:
         parts = []
         for f in facts:
             attributes = "".join(f"\n  {key} = {value}" for key, value in f["attributes"].items())
-            parts.append(f"{f['name']} ({f['domain'] or 'ai.onnx'})\n\n{f['documentation']}\n\nattributes:{attributes or ' none'}")
+            routes = f"\n\nroute: {f['routes']['route']} (possible: {', '.join(f['routes']['possible'])})" if f["routes"] else ""
+            head = f"{f['name']} ({f['domain'] or 'ai.onnx'})"
+            parts.append(f"{head}\n\n{f['documentation']}\n\nattributes:{attributes or ' none'}{routes}")
         text = "\n\n".join(parts)
     else:
         rows = [(f["name"], f["domain"] or "ai.onnx", f["since"], f["description"]) for f in facts]
-        text = table(("operator", "domain", "since", "what it does"), rows, right=(2,))
+        text = _with_plugins(("operator", "domain", "since", "what it does"), rows, facts, right=(2,))
     emit({"schema": "edgec.ops/1", "ok": True, "ops": facts}, as_json, text)
+
+
+def _routes(name: str) -> dict[str, Any] | None:
+    """What `edgec.register_op` was told of a custom operator."""
+    entry = CUSTOM_OPS.get(name)
+    if entry is None:
+        return None
+    possible = ["keep", *["decompose"] * entry.decomposable, *["python"] * evaluates(name)]
+    return {"route": entry.route, "possible": possible, "library": entry.library}
+
+
+def _facts_without_class(entry: CustomOp) -> dict[str, Any]:
+    """What is known of a custom operator that was registered by name."""
+    domain, _, short = entry.name.rpartition(".")
+    text = "A custom operator without a class: its attributes and types are not checked."
+    nothing: dict[str, Any] = {"since": 1, "operands": [0, None], "results": None, "attributes": {}, "regions": []}
+    described = {"description": text, "documentation": text, "module": entry.module, "routes": _routes(entry.name)}
+    return {"name": short, "domain": domain, **nothing, **described}
 
 
 def _op_facts(cls: Any) -> dict[str, Any]:
@@ -101,6 +136,8 @@ def _op_facts(cls: Any) -> dict[str, Any]:
         "regions": list(cls.region_names) if isinstance(cls.region_names, tuple) else [],
         "description": _first_line(_doc(cls)),
         "documentation": _doc(cls),
+        "module": cls.__module__,
+        "routes": _routes(f"{cls.domain}.{cls.op_name}"),
     }
 
 
