@@ -47,8 +47,8 @@ def _transform(node: Node) -> str | None:
         place = (-2,) if axis is None else axis.ints
         sizes = length.ints if length is not None else (x.shape[place[0]],) if place else None
     size = sizes[0] if sizes else None
-    if isinstance(size, int) and size & (size - 1) and size <= _LONGEST_TRANSFORM:
-        return "its kernel loses two or three digits when the length is no power of two"
+    if isinstance(size, int) and size <= _LONGEST_TRANSFORM and (size & (size - 1) or isinstance(node.op, STFT)):
+        return "its kernel loses digits that a product with the matrix of the transform keeps"
     return None
 
 

@@ -32,9 +32,9 @@ def attention(node: Node, t: Terms) -> Result:
     if op.scale is None and not isinstance(size, int):
         return Decline("the head size is not known")
     scale = op.scale if op.scale is not None else 1 / math.sqrt(size) if isinstance(size, int) else 1.0
-    wide = [t.widen(x) for x in (query, key, value)]
-    bias, empty = _bias(node, op, t, query, key, past_key, wide[0].dtype or DType.FLOAT)
-    done = attend(t, *wide, scale, bias, op.softcap, empty)
+    wide = t.widen(query)
+    bias, empty = _bias(node, op, t, query, key, past_key, wide.dtype or DType.FLOAT)
+    done = attend(t, wide, t.widen(key), t.widen(value), scale, bias, op.softcap, empty)
     y = join_heads(t, done.result) if q.rank == 3 else done.result
     stages = (done.raw, done.capped, done.biased, done.weights)
     results: list[Value | None] = [t.cast(y, node.output.dtype), key, value, None]

@@ -47,8 +47,8 @@ def gelu_table() -> str:
     rows = [("decomposition", "formula", "max abs error", "at x =", "rel. L2 on N(0,1)", "also called")]
     for form in GELU_FORMS:
         e = form.error
-        numbers = ("0", "", "0") if e is None else (f"{e.max_abs:.3g}", f"{e.at:+.2f}", f"{e.relative_l2:.3g}")
-        rows.append((form.rule, form.formula, *numbers, form.also_called))
+        most, at, norm = ("0", "", "0") if e is None else (f"{e.max_abs:.3g}", f"{e.at:+.2f}", f"{e.relative_l2:.3g}")
+        rows.append((form.rule, form.formula, most, at, norm, form.also_called))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 

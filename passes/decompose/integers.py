@@ -85,7 +85,7 @@ def cast_like(node: Node, t: Terms) -> Result:
     assert isinstance(op, CastLike) and x is not None and like is not None
     if like.dtype is None:
         return Decline("the element type is not known")
-    return t.apply(Cast(to=like.dtype, **({"saturate": op.saturate} if hasattr(op, "saturate") else {})), x)
+    return t.apply(Cast(to=like.dtype, round_mode=op.round_mode, saturate=op.saturate), x)
 
 
 @decomposes(BitCast, name="decompose-bit-cast", group=GROUP)

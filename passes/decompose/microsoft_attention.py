@@ -29,13 +29,16 @@ def _scale(op: Any, size: Size) -> float | None:
     return 1 / math.sqrt(size) if isinstance(size, int) else None
 
 
-def _padding_bias(t: Terms, mask: Value, queries: Size, keys: Size, low: float) -> Value | None:
+def _padding_bias(t: Terms, mask: Value, batch: Any, queries: Size, keys: Size, low: float) -> Value | None:
     """A key padding mask as a bias; None for a form whose meaning depends on sizes that are not known."""
     shape = mask.shape
     if shape is None or len(shape) not in (1, 2, 3, 4):
         return None
     if len(shape) == 1:
-        return None
+        if shape[0] != batch:
+            return None
+        seen = t.less(t.count(keys), t.reshape(t.cast(mask, DType.INT64), [-1, 1, 1, 1]))
+        return t.where(seen, t.constant(0.0, DType.FLOAT), t.constant(low, DType.FLOAT))
     if len(shape) == 4:
         mask = t.slice(t.slice(mask, 2, t.minus(keys, queries), keys), 3, 0, keys)
     else:
@@ -81,22 +84,22 @@ def multi_head_attention(node: Node, t: Terms) -> Result:
     if past_key is not None and past_value is not None:
         past = t.dim(past_key, 2)
         heads[1:] = [append(t, t.widen(past_key), heads[1]), append(t, t.widen(past_value), heads[2])]
-    queries, keys = t.dim(heads[0], 2), t.dim(heads[1], 2)
-    extra = _extra(node.operand(4), node.operand(5), t, op, queries, keys, past)
+    extra = _extra(node.operand(4), node.operand(5), t, op, heads[0], heads[1], past)
     scale = _scale(op, t.dim(heads[0], 3))
     if extra is None or scale is None:
         return Decline("the mask or the head size has a form that is not known")
-    done = attend(t, *heads, scale, _limited(t, extra))
+    done = attend(t, heads[0], heads[1], heads[2], scale, _limited(t, extra))
     results = (join_heads(t, done.result), heads[1], heads[2], done.raw)
     return tuple(t.cast(new, old.dtype) if old.uses else None for new, old in zip(results, node.outputs, strict=False))
 
 
-def _extra(mask: Value | None, bias: Value | None, t: Terms, op: Any, queries: Size, keys: Size, past: Size) -> list[Value] | None:
+def _extra(mask: Value | None, bias: Value | None, t: Terms, op: Any, query: Value, key: Value, past: Size) -> list[Value] | None:
     """The biases of an attention operator, None when the mask has an unknown form."""
+    queries, keys = t.dim(query, 2), t.dim(key, 2)
     parts = []
     if mask is not None:
         low = _FILTER if op.mask_filter_value is None else op.mask_filter_value
-        padding = _padding_bias(t, mask, queries, keys, low)
+        padding = _padding_bias(t, mask, query.shape[0] if query.shape else None, queries, keys, low)
         if padding is None:
             return None
         parts.append(padding)
@@ -130,11 +133,11 @@ def packed_attention(node: Node, t: Terms) -> Result:
         before = t.dim(past, 3)
         cached = [t.squeeze(p, [0]) for p in t.halves(t.widen(past), 0, [1, 1])]
         heads[1:] = [append(t, cached[0], heads[1]), append(t, cached[1], heads[2])]
-    extra = _extra(node.operand(3), node.operand(5), t, op, t.dim(heads[0], 2), t.dim(heads[1], 2), before)
+    extra = _extra(node.operand(3), node.operand(5), t, op, heads[0], heads[1], before)
     scale = _scale(op, t.dim(heads[0], 3))
     if extra is None or scale is None:
         return Decline("the mask or the head size has a form that is not known")
-    done = attend(t, *heads, scale, _limited(t, extra))
+    done = attend(t, heads[0], heads[1], heads[2], scale, _limited(t, extra))
     results: list[Value | None] = [t.cast(join_heads(t, done.result), node.output.dtype)]
     if len(node.outputs) > 1 and node.outputs[1].uses:
         present = t.concat([t.unsqueeze(heads[1], [0]), t.unsqueeze(heads[2], [0])], 0)

@@ -8,6 +8,7 @@ from ...ir.dtypes import DType
 from ...ir.graph import Node, Value
 from ...ir.ops.concat import Pad
 from ...ir.ops.pooling import MaxUnpool
+from ...ir.ops.reshape import Shape
 from ...ir.ops.resize import Resize
 from ...ir.ops.vision import AffineGrid, CenterCropPad, DepthToSpace, SpaceToDepth
 from ..rewriter import Decline, Result
@@ -71,13 +72,10 @@ def max_unpool_then_pad(node: Node, t: Terms) -> Result:
     if wanted is None:
         return None
     smaller = t.apply(op, *node.inputs[:2])
-    sizes, shape = wanted.ints, smaller.shape
-    if sizes is None or shape is None or not all(isinstance(d, int) for d in shape):
-        return Decline("the sizes are not known")
-    missing = [want - have for want, have in zip(sizes, shape, strict=True)]
-    if any(m < 0 for m in missing) or any(missing[:2]):
-        return Decline("the given shape is smaller than the natural one")
-    return t.apply(Pad(), smaller, t.ints([0] * len(shape) + missing))
+    if smaller.rank is None:
+        return Decline("the rank is not known")
+    missing = t.sub(wanted, t.apply(Shape(), smaller))
+    return t.apply(Pad(), smaller, t.concat([t.ints([0] * smaller.rank), missing], 0))
 
 
 @decomposes(AffineGrid, name="decompose-affine-grid", group=GROUP)
