@@ -1,0 +1,566 @@
+"""The table of operators that random graphs draw from: each step adds one operator, or a few, to a `Builder`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgec.ir.data import ArrayData
+from edgec.ir.dtypes import DType
+from edgec.ir.graph import Graph, Value, constant
+from edgec.ir.ops.activation import Clip, Elu, Gelu, HardSigmoid, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid, Softplus
+from edgec.ir.ops.binary import Add, Div, Max, Min, Mod, Mul, Pow, Sub, Sum
+from edgec.ir.ops.cast import Cast
+from edgec.ir.ops.concat import Concat, Pad, Split
+from edgec.ir.ops.control import If, Loop
+from edgec.ir.ops.conv import Conv, ConvTranspose
+from edgec.ir.ops.gather import Gather
+from edgec.ir.ops.generate import ConstantOfShape, Range
+from edgec.ir.ops.logical import And, Equal, Greater, GreaterOrEqual, Less, LessOrEqual, Or, Where, Xor
+from edgec.ir.ops.matmul import Gemm, MatMul
+from edgec.ir.ops.normalization import BatchNormalization, InstanceNormalization, LayerNormalization, RMSNormalization
+from edgec.ir.ops.pooling import AveragePool, GlobalAveragePool, MaxPool
+from edgec.ir.ops.random import Dropout
+from edgec.ir.ops.reduction import (
+    ArgMax,
+    CumSum,
+    ReduceL2,
+    ReduceLogSumExp,
+    ReduceMax,
+    ReduceMean,
+    ReduceMin,
+    ReduceProd,
+    ReduceSum,
+    ReduceSumSquare,
+)
+from edgec.ir.ops.reshape import Expand, Flatten, Reshape, Shape, Size, Squeeze, Tile, Unsqueeze
+from edgec.ir.ops.slice import Slice
+from edgec.ir.ops.softmax import LogSoftmax, Softmax
+from edgec.ir.ops.transpose import Transpose
+from edgec.ir.ops.unary import Abs, Ceil, Cos, Erf, Exp, Floor, Identity, Log, Neg, Not, Reciprocal, Round, Sign, Sin, Sqrt, Tanh
+from tests import spellings
+from tests.strategies import Builder, Reject
+
+SMOOTH = (Relu(), Neg(), Abs(), Tanh(), Sigmoid(), Erf(), Exp(), Sin(), Cos(), Softplus(), HardSwish(), HardSigmoid(), Gelu())
+OTHERS = (Identity(), LeakyRelu(alpha=0.1), Elu(), Sqrt(), Log(), Reciprocal(), Floor(), Ceil(), Round(), Sign(), Dropout())
+COMPARISONS = (Equal(), Less(), LessOrEqual(), Greater(), GreaterOrEqual())
+REDUCTIONS = (ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceL2, ReduceSumSquare, ReduceLogSumExp)
+UNSAFE = (Div, Mod)
+
+
+def unary(b: Builder) -> None:
+    b.apply(b.choice(SMOOTH + OTHERS if b.chance(40) else SMOOTH), b.tensor())
+
+
+def _is_number(value: Value, array: Any) -> bool:
+    return value.dtype is not None and (value.dtype.is_float or value.dtype.is_integer)
+
+
+def _partner(b: Builder, x: Value) -> Value:
+    """A value that broadcasts with ``x``: another one of the graph, or a constant."""
+    if b.chance(50):
+        return b.broadcastable(x)
+
+    def fits(value: Value, array: Any) -> bool:
+        try:
+            np.broadcast_shapes(array.shape, b.shape_of(x))
+        except ValueError:
+            return False
+        return value.dtype is x.dtype
+
+    return b.pick(fits, floats=False)
+
+
+def binary(b: Builder) -> None:
+    x = b.pick(_is_number, floats=b.chance(80))
+    y = _partner(b, x)
+    op = b.choice((Add(), Sub(), Mul(), Div(), Max(), Min(), Add(), Mul()))
+    if b.chance(35):
+        x, y = y, x
+    if isinstance(op, Div) and (np.abs(b.array_of(y)) < 0.1).any():
+        raise Reject
+    b.apply(op, x, y)
+
+
+def chain(b: Builder) -> None:
+    """Several constants in a row: what canonicalisation and folding merge."""
+    x = b.tensor()
+    for _ in range(b.integer(2, 4)):
+        x = b.apply(b.choice((Add(), Mul(), Sub())), *((x, b.broadcastable(x)) if b.chance(70) else (b.broadcastable(x), x)))
+
+
+def power(b: Builder) -> None:
+    x = b.tensor()
+    b.apply(Pow(), x, constant(np.full((), b.choice((2.0, 3.0, 1.0, 0.0)), b.dtype.numpy)))
+
+
+def several(b: Builder) -> None:
+    x = b.tensor()
+    b.apply(b.choice((Max(), Min(), Sum())), x, *(_partner(b, x) for _ in range(b.integer(0, 2))))
+
+
+def clip(b: Builder) -> None:
+    x = b.pick(_is_number, floats=b.chance(80))
+    low, high = (b.number(b.choice((-1.0, 0.0, 1.0, 6.0)), x) if b.chance(80) else None for _ in range(2))
+    b.apply(Clip(), x, low, high)
+
+
+def prelu(b: Builder) -> None:
+    x = b.tensor(2, 3, 4)
+    b.apply(PRelu(), x, b.weights(b.shape_of(x)[1], *(1,) * (len(b.shape_of(x)) - 2)))
+
+
+def comparison(b: Builder) -> None:
+    x = b.pick(_is_number, floats=b.chance(60))
+    b.apply(b.choice(COMPARISONS), x, _partner(b, x))
+
+
+def logic(b: Builder) -> None:
+    x = b.pick(lambda value, array: value.dtype is DType.BOOL, floats=False)
+    y = _partner(b, x) if b.chance(60) else b.apply(Not(), x)
+    b.apply(b.choice((And(), Or(), Xor())), x, y)
+
+
+def where(b: Builder) -> None:
+    x = b.tensor()
+    y = _partner(b, x)
+    condition = b.apply(b.choice(COMPARISONS), x, b.broadcastable(x)) if b.chance(70) else None
+    if condition is None:
+        shape = [1 if b.chance(50) else d for d in b.shape_of(x)]
+        condition = constant(b.generator.integers(0, 2, shape).astype(bool) if b.chance(50) else np.full(shape, b.chance(50)))
+    b.apply(Where(), condition, *((x, y) if b.chance(50) else (y, x)))
+
+
+def cast(b: Builder) -> None:
+    x = b.pick(floats=b.chance(50))
+    middle = b.choice((DType.INT64, DType.INT32, DType.BOOL, DType.FLOAT, DType.DOUBLE, DType.FLOAT16))
+    x = b.apply(Cast(to=middle), x)
+    if b.chance(70):
+        b.apply(Cast(to=b.dtype), x)
+
+
+def matmul(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    size = b.shape_of(x)[-1]
+    if b.chance(30):
+        b.apply(MatMul(), x, b.pick(lambda value, array: array.ndim >= 1 and array.shape[max(array.ndim - 2, 0)] == size))
+        return
+    lead = (2,) if b.chance(10) else ()
+    weight = b.weights(*lead, size, b.integer(1, 4)) if b.chance(85) else b.weights(size)
+    if b.chance(25) and len(b.shape_of(weight)) == 2:
+        weight = b.apply(Transpose(perm=(1, 0)), b.weights(*reversed(b.shape_of(weight))))
+    y = b.apply(MatMul(), x, weight)
+    if b.chance(50):
+        b.apply(Add(), y, b.broadcastable(y))
+
+
+def gemm(b: Builder) -> None:
+    x = b.tensor(2)
+    rows, size = b.shape_of(x)
+    op = Gemm(transA=int(b.chance(25)), transB=int(b.chance(50)), alpha=b.choice((1.0, 1.0, 0.5)), beta=b.choice((1.0, 1.0, 2.0)))
+    rows, size = (size, rows) if op.transA else (rows, size)
+    columns = b.integer(1, 4)
+    weight = b.weights(columns, size) if op.transB else b.weights(size, columns)
+    c = b.choice((None, (columns,), (1, columns), (1,), (), (rows, columns), (rows, 1)))
+    y = b.apply(op, x, weight, None if c is None else b.weights(*c))
+    if b.chance(30):
+        b.apply(b.choice((Add(), Mul())), y, b.broadcastable(y))
+
+
+def flattened_gemm(b: Builder) -> None:
+    x = b.tensor(3)
+    batch, tokens, size = b.shape_of(x)
+    columns = b.integer(1, 4)
+    c = b.choice(((columns,), (1, columns), (), (batch * tokens, columns), (batch * tokens, 1)))
+    flat = b.apply(Reshape(), x, b.ints(-1, size))
+    y = b.apply(Gemm(transB=1), flat, b.weights(columns, size), b.weights(*c))
+    b.apply(Reshape(), y, b.ints(*((0, 0, -1) if b.chance(20) else (batch, tokens, columns))))
+
+
+def _static_channels(value: Value, array: Any) -> bool:
+    return array.ndim in (3, 4) and value.shape is not None and isinstance(value.shape[1], int)
+
+
+def batch_norm(b: Builder) -> None:
+    x = b.pick(lambda v, a: a.ndim >= 2 and v.shape is not None and isinstance(v.shape[1], int))
+    size = b.shape_of(x)[1]
+    b.apply(BatchNormalization(epsilon=b.choice((1e-5, 1e-3))), x, b.positive(size), b.weights(size), b.weights(size), b.positive(size))
+
+
+def conv(b: Builder) -> None:
+    x = b.pick(_static_channels)
+    if b.chance(20):
+        batch_norm(b)
+    if b.chance(20):
+        pad(b)
+        x = b.pool[-1] if _static_channels(b.pool[-1], b.arrays[b.pool[-1]]) else x
+    channels, spatial = b.shape_of(x)[1], len(b.shape_of(x)) - 2
+    group = b.choice([g for g in (1, 2, 3, 4) if channels % g == 0])
+    outputs = group * b.integer(1, 3)
+    kernel = (b.integer(1, 3),) * spatial
+    pads = tuple(b.integer(0, 1) for _ in range(2 * spatial)) if b.chance(50) else None
+    auto = b.choice(("SAME_UPPER", "SAME_LOWER", "VALID")) if pads is None and b.chance(25) else "NOTSET"
+    strides = (b.integer(1, 2),) * spatial
+    if b.chance(30):
+        y = b.apply(
+            ConvTranspose(group=group, pads=pads, strides=strides),
+            x,
+            b.weights(channels, outputs // group, *kernel),
+            b.weights(outputs) if b.chance(50) else None,
+        )
+    else:
+        op = Conv(group=group, pads=pads, strides=strides, auto_pad=auto)
+        y = b.apply(op, x, b.weights(outputs, channels // group, *kernel), b.weights(outputs) if b.chance(50) else None)
+    for _ in range(b.integer(0, 2)):
+        kind = b.integer(0, 3)
+        if kind == 0:
+            parameters = b.positive(outputs), b.weights(outputs), b.weights(outputs), b.positive(outputs)
+            y = b.apply(BatchNormalization(), y, *parameters)
+        elif kind == 1:
+            c = b.positive(outputs, *(1,) * spatial) if b.chance(60) else b.broadcastable(y)
+            op = b.choice((Mul(), Add(), Sub(), Div()))
+            if isinstance(op, Div) and (np.abs(b.array_of(c)) < 0.1).any():
+                op = Add()
+            y = b.apply(op, *((y, c) if b.chance(70) or isinstance(op, Div) else (c, y)))
+        else:
+            y = b.apply(Relu() if kind == 2 else Neg(), y)
+
+
+def pool(b: Builder) -> None:
+    x = b.pick(_static_channels)
+    spatial = len(b.shape_of(x)) - 2
+    if b.chance(20):
+        b.apply(GlobalAveragePool(), x)
+        return
+    pads = tuple(b.integer(0, 1) for _ in range(2 * spatial)) if b.chance(40) else None
+    settings: dict[str, Any] = {"kernel_shape": (2,) * spatial, "strides": (b.integer(1, 2),) * spatial, "pads": pads}
+    settings["ceil_mode"] = int(b.chance(20))
+    if b.chance(50):
+        b.apply(MaxPool(**settings), x)
+    else:
+        b.apply(AveragePool(count_include_pad=int(b.chance(50)), **settings), x)
+
+
+def pad(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    rank = len(b.shape_of(x))
+    low = -1 if b.chance(10) else 0
+    spatial_only = rank > 2 and b.chance(60)
+    pads = [0 if spatial_only and i % rank < 2 else b.integer(low, 1) for i in range(2 * rank)]
+    mode = b.choice(("constant", "constant", "constant", "edge", "reflect"))
+    value = b.number(b.choice((0.0, 0.0, 1.0)), x) if mode == "constant" and b.chance(60) else None
+    b.apply(Pad(mode=mode), x, b.ints(*pads), value)
+
+
+def normalization(b: Builder) -> None:
+    x = b.pick(lambda v, a: a.ndim >= 2 and v.shape is not None and isinstance(v.shape[-1], int))
+    size = b.shape_of(x)[-1]
+    kind = b.integer(0, 3)
+    if kind == 0:
+        b.apply(LayerNormalization(epsilon=1e-2), x, b.positive(size), b.weights(size) if b.chance(60) else None)
+    elif kind == 1:
+        b.apply(RMSNormalization(epsilon=1e-2), x, b.positive(size))
+    elif kind == 2:
+        b.apply(b.choice((Softmax, LogSoftmax))(axis=b.integer(-1, len(b.shape_of(x)) - 1)), x)
+    else:
+        channels = b.shape_of(x)[1]
+        b.apply(InstanceNormalization(epsilon=1e-2), x, b.positive(channels), b.weights(channels))
+
+
+def softmax(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    b.apply(Softmax(axis=b.integer(-1, len(b.shape_of(x)) - 1)), x)
+
+
+def reduction(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    rank = len(b.shape_of(x))
+    axes = [a for a in range(-1, rank - 1) if b.chance(50)]
+    operand = b.ints(*axes) if axes or b.chance(10) else None
+    noop = int(operand is not None and not axes and b.chance(50))
+    b.apply(b.choice(REDUCTIONS)(keepdims=int(b.chance(60)), noop_with_empty_axes=noop), x, operand)
+
+
+def argmax(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    b.apply(ArgMax(axis=b.integer(-1, len(b.shape_of(x)) - 1), keepdims=int(b.chance(50))), x)
+
+
+def cumsum(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    b.apply(CumSum(), x, constant(b.integer(-1, len(b.shape_of(x)) - 1), dtype=DType.INT64))
+
+
+def transpose(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 2, floats=b.chance(90))
+    rank = len(b.shape_of(x))
+    perm = tuple(b.generator.permutation(rank).tolist()) if b.chance(80) else None
+    y = b.apply(Transpose(perm=perm), x)
+    if b.chance(50):
+        return
+    for _ in range(b.integer(0, 2)):
+        y = b.apply(b.choice((Relu(), Neg(), Sigmoid())), y) if b.chance(50) else b.apply(Mul(), y, b.broadcastable(y))
+    if b.chance(30) and len(b.shape_of(y)) == rank:
+        y = b.apply(ReduceMean(), y, b.ints(b.integer(-1, rank - 1)))
+    if b.chance(30) and len(b.shape_of(y)) == rank:
+        y = b.apply(Softmax(axis=b.integer(0, rank - 1)), y)
+    if b.chance(30) and len(b.shape_of(y)) == rank:
+        y = b.apply(Concat(axis=b.integer(0, rank - 1)), y, y)
+    if len(b.shape_of(y)) == rank:
+        b.apply(Transpose(perm=None if perm is None else tuple(int(i) for i in np.argsort(perm))), y)
+
+
+def reshape(b: Builder) -> None:
+    x = b.pick(floats=b.chance(85))
+    shape = list(b.shape_of(x))
+    kind = b.integer(0, 4)
+    if kind == 0:
+        b.apply(Flatten(axis=b.integer(0, len(shape))), x)
+        return
+    if kind == 1 and len(shape) >= 2:  # merge two neighbours
+        at = b.integer(0, len(shape) - 2)
+        target = [*([0] * at), -1, *shape[at + 2 :]]
+    elif kind == 2 and shape and shape[-1] % 2 == 0:  # cut the last one
+        target = [*(0 for _ in shape[:-1]), 2, shape[-1] // 2]
+    elif kind == 3:
+        target = [1, *shape]
+    else:
+        target = [-1] if b.chance(50) else [0] * len(shape)
+    y = b.apply(Reshape(), x, b.ints(*target))
+    if b.chance(40):
+        b.apply(Reshape(), y, b.ints(*shape))
+
+
+def squeeze(b: Builder) -> None:
+    x = b.pick(floats=b.chance(85))
+    rank = len(b.shape_of(x))
+    lifted = b.apply(Unsqueeze(), x, b.ints(b.integer(-1, rank)))
+    if b.chance(30):
+        lifted = b.apply(Unsqueeze(), lifted, b.ints(b.integer(0, rank)))
+    if b.chance(40):
+        lifted = b.apply(b.choice((Relu(), Neg(), Identity())), lifted)
+    ones = [i for i, d in enumerate(lifted.shape or ()) if d == 1]
+    if ones and b.chance(60):
+        b.apply(Squeeze(), lifted, b.ints(b.choice(ones)))
+
+
+def expand(b: Builder) -> None:
+    x = b.pick(floats=b.chance(85))
+    shape = [d if d != 1 or b.chance(50) else 2 for d in b.shape_of(x)]
+    if b.chance(40):
+        shape = [1 if b.chance(50) else d for d in shape]
+    b.apply(Expand(), x, b.ints(*([2] if b.chance(20) else []), *shape))
+
+
+def concat(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1, floats=b.chance(85))
+    axis = b.integer(0, len(b.shape_of(x)) - 1)
+    rest = [d for i, d in enumerate(b.shape_of(x)) if i != axis]
+    operands = [x]
+    for _ in range(b.integer(0, 2)):
+        operands.append(
+            b.pick(
+                lambda v, a: v.dtype is x.dtype
+                and a.ndim == len(rest) + 1
+                and [d for i, d in enumerate(a.shape) if i != axis] == rest,
+                floats=False,
+            )
+        )
+    if b.chance(25):
+        shape = [*rest[:axis], b.integer(1, 2), *rest[axis:]]
+        zeros = b.apply(ConstantOfShape(value=ArrayData(np.zeros(1, x.tensor.dtype.numpy))), b.ints(*shape))
+        operands.insert(b.integer(0, len(operands)), zeros)
+    b.apply(Concat(axis=axis - (len(rest) + 1 if b.chance(30) else 0)), *operands)
+
+
+def split(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1 and array.shape[-1] >= 2 and isinstance((value.shape or (None,))[-1], int))
+    size = b.shape_of(x)[-1]
+    if size % 2 == 0 and b.chance(50):
+        parts = b.apply(Split(axis=-1, num_outputs=2), x, outputs=2)
+    else:
+        first = b.integer(1, size - 1)
+        parts = b.apply(Split(axis=-1), x, b.ints(first, size - first), outputs=2)
+    if b.chance(40):
+        b.apply(Concat(axis=-1), *(parts if b.chance(60) else parts[::-1]))
+
+
+def slices(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1, floats=b.chance(85))
+    for _ in range(b.integer(1, 2)):
+        rank = len(b.shape_of(x))
+        axis = b.integer(0, rank - 1)
+        size = b.shape_of(x)[axis]
+        start, end, step = b.choice(
+            ((0, size, 1), (1, size, 1), (0, -1, 1), (-1, -size - 1, -1), (0, 1 << 40, 2), (0, max(size - 1, 1), 1), (-2, size, 1))
+        )
+        steps = b.ints(step) if step != 1 or b.chance(50) else None
+        x = b.apply(Slice(), x, b.ints(start), b.ints(end), b.ints(axis - (rank if b.chance(30) else 0)), steps)
+
+
+def gather(b: Builder) -> None:
+    x = b.pick(lambda value, array: array.ndim >= 1, floats=b.chance(85))
+    axis = b.integer(0, len(b.shape_of(x)) - 1)
+    size = b.shape_of(x)[axis]
+    shape = b.choice(((), (1,), (2,), (size,)))
+    indices = b.generator.integers(-size, size, shape) if b.chance(70) else np.arange(size)
+    b.apply(Gather(axis=axis), x, constant(np.asarray(indices, np.int64)))
+
+
+def tile(b: Builder) -> None:
+    x = b.tensor()
+    b.apply(Tile(), x, b.ints(*(b.integer(1, 2) for _ in b.shape_of(x))))
+
+
+def shape_chain(b: Builder) -> None:
+    """Shape → Gather or Slice → arithmetic → Concat → Reshape, Expand or ConstantOfShape."""
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    rank = len(b.shape_of(x))
+    full = b.apply(Shape(), x)
+    dims: list[Value] = []
+    for axis in range(rank):
+        kind = b.integer(0, 3)
+        if kind == 0:
+            picked = b.apply(Gather(), full, constant(axis, dtype=DType.INT64))
+            if b.chance(30):
+                picked = b.apply(Mul(), b.apply(Cast(to=DType.INT64), b.apply(Cast(to=DType.FLOAT), picked)), b.ints(1))
+                dims.append(picked)
+            else:
+                dims.append(b.apply(Unsqueeze(), picked, b.ints(0)))
+        elif kind == 1:
+            dims.append(b.apply(Slice(), full, b.ints(axis), b.ints(axis + 1), b.ints(0)))
+        elif kind == 2:
+            dims.append(b.apply(Shape(start=axis, end=axis + 1), x))
+        else:
+            dims.append(b.ints(b.shape_of(x)[axis]))
+    kind = b.integer(0, 4)
+    if kind == 0 and rank >= 2:
+        target = b.apply(Concat(axis=0), b.apply(Mul(), dims[0], dims[1]), *dims[2:])
+        b.apply(Reshape(), x, target)
+    elif kind == 1:
+        target = b.apply(Concat(axis=0), *dims[:-1], b.ints(-1))
+        b.apply(Reshape(), x, target)
+    elif kind == 2:
+        target = b.apply(Concat(axis=0), b.ints(1), *dims)
+        b.apply(Expand(), b.tensor(0, 1), target) if b.chance(30) else b.apply(Expand(), x, target)
+    elif kind == 3:
+        filled = b.apply(ConstantOfShape(value=ArrayData(np.ones(1, b.dtype.numpy))), b.apply(Concat(axis=0), *dims))
+        b.apply(b.choice((Add(), Mul())), x, filled)
+    else:
+        count = b.apply(Cast(to=b.dtype), b.apply(Size(), x))
+        b.apply(Div(), x, count)
+
+
+def positions(b: Builder) -> None:
+    """Range up to a dimension, used as indices and as numbers."""
+    x = b.pick(lambda value, array: array.ndim >= 1)
+    axis = b.integer(0, len(b.shape_of(x)) - 1)
+    size = b.apply(Gather(), b.apply(Shape(), x), constant(axis, dtype=DType.INT64))
+    numbers = b.apply(Range(), constant(0, dtype=DType.INT64), size, constant(1, dtype=DType.INT64))
+    b.apply(Gather(axis=axis), x, numbers)
+
+
+def conditional(b: Builder) -> None:
+    x = b.tensor()
+    kind = b.integer(0, 2)
+    if kind == 0:
+        condition: Value = constant(np.array(b.chance(50)))
+    elif kind == 1:
+        condition = b.apply(Greater(), b.apply(ReduceMean(keepdims=0), x), b.number(0.0, x))
+    else:
+        condition = b.pick(lambda value, array: value.dtype is DType.BOOL and array.ndim == 0, floats=False)
+    branches = [Graph("then_branch"), Graph("else_branch")]
+    for branch in branches:
+        y = x
+        for _ in range(b.integer(0, 2)):
+            y = branch.add(b.choice((Relu(), Neg(), Tanh(), Identity())), y)
+            if b.chance(40):
+                y = branch.add(b.choice((Add(), Mul())), y, b.number(b.choice((0.0, 1.0, 2.0)), x))
+        branch.set_outputs([branch.add(Identity(), y)], ["o"])
+    b.apply(If(), condition, regions=branches, outputs=1)
+
+
+def loop(b: Builder) -> None:
+    x = b.tensor()
+    body = Graph("body")
+    body.add_input("i", constant(0, dtype=DType.INT64).type)
+    going = body.add_input("c", constant(np.array(True)).type)
+    carried = body.add_input("v", x.tensor.with_shape(x.shape))
+    y = body.add(b.choice((Tanh(), Neg(), Sigmoid())), carried)
+    if b.chance(50):
+        y = body.add(Add(), y, x)
+    body.set_outputs([body.add(Identity(), going), y], ["c", "v"])
+    b.apply(Loop(), b.ints(b.integer(0, 3)), constant(np.array(True)), x, regions=[body], outputs=1)
+
+
+# -- spellings -----------------------------------------------------------------------------------------------------------
+def spelled(b: Builder) -> None:
+    x = b.pick(lambda v, a: a.ndim >= 1 and (v.shape or (None,))[-1] == a.shape[-1])
+    b.spelled(b.choice(spellings.UNARY_SPELLINGS), x)
+
+
+def spelled_channels(b: Builder) -> None:
+    x = b.pick(lambda v, a: _static_channels(v, a) and a.shape[1] % 2 == 0)
+    b.spelled(b.choice((spellings.group_norm, spellings.spatial_norm)), x)
+
+
+def _heads(b: Builder, x: Value, heads: int) -> Value:
+    size = b.shape_of(x)[-1]
+    return spellings.heads_of(b, b.apply(MatMul(), x, b.weights(size, heads * 4)), heads)
+
+
+def attention(b: Builder) -> None:
+    x = b.pick(lambda v, a: a.ndim == 3 and (v.shape or (None,))[-1] == a.shape[-1])
+    batch, tokens, _ = b.shape_of(x)
+    b.infinite = True
+    try:
+        b.spelled(lambda s, value: _attention(b, value, batch, tokens), x)
+    finally:
+        b.infinite = False
+
+
+def _attention(b: Builder, x: Value, batch: int, tokens: int) -> Value:
+    q = _heads(b, x, 2)
+    if b.chance(30):
+        k, v = (spellings.repeated(b, _heads(b, x, 1), 2) for _ in range(2))
+    else:
+        k, v = (_heads(b, x, 2) for _ in range(2))
+    if b.chance(30) and isinstance(q.shape and q.shape[2], int):
+        tables = spellings.rotary_tables(b, q)
+        q, k = (spellings.rotated(b, y, *tables, by_split=b.chance(50)) for y in (q, k))
+    kind = b.integer(0, 3)
+    shape = b.choice(((tokens, tokens), (1, 1, tokens, tokens), (batch, 1, 1, tokens), (1, 1, tokens, 1), (tokens,)))
+    mask = None
+    if kind == 1:
+        mask = b.weights(*shape)
+    elif kind == 2:
+        allowed = b.generator.integers(0, 2, shape).astype(bool)
+        allowed[..., 0] = True
+        mask = spellings.boolean_mask(b, constant(allowed), q)
+    y = spellings.attention(
+        b,
+        q,
+        k,
+        v,
+        mask=mask,
+        scaled=b.choice(("scores/", "scores*", "q*", "q/", "both", "none")),
+        guard=b.chance(20),
+        scale=b.choice((None, 0.3)),
+    )
+    return spellings.merged(b, y) if b.chance(70) else y
+
+
+Step = Callable[[Builder], None]
+STEPS: tuple[Step, ...] = (
+    *(unary,) * 4,
+    *(binary,) * 6,
+    *(chain, power, several, clip, prelu, comparison, logic, where, cast, cast),
+    *(matmul, matmul, gemm, gemm, flattened_gemm, conv, conv, conv, batch_norm, pool, pad),
+    *(normalization, softmax, reduction, reduction, argmax, cumsum),
+    *(transpose, transpose, transpose, reshape, reshape, squeeze, expand, concat, concat, split, slices, slices, gather, gather, tile),
+    *(shape_chain, shape_chain, positions, conditional, loop),
+    *(spelled,) * 5,
+    *(spelled_channels, attention, attention),
+)
