@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.ops.binary import Add, Div, Mul, Pow, Sub
 from ..ir.ops.unary import Neg
 from .values import uniform_number
 
+# Element types in which runtimes have the composite operators; f64 is missing, or is computed in f32.
+COMPOSITE_TYPES = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
 MAX_NODES = 24
 
 
@@ -39,6 +42,15 @@ def scalar(value: Value | None) -> float | None:
         return None
     number = uniform_number(value)
     return float(number) if isinstance(number, int | float) else None
+
+
+def rounded(number: float, digits: int = 9) -> float:
+    """A number computed from constants without the noise of computing it.
+
+    >>> rounded(0.1 + 0.2), rounded(1e-12 / 3)
+    (0.3, 3.33333333e-13)
+    """
+    return float(f"{number:.{digits}g}")
 
 
 def exclusive(value: Value, user: Node) -> bool:

@@ -24,6 +24,12 @@ def channel_axis(node: Node) -> int | None:
     return rank - 1 if isinstance(node.op, Gemm | MatMul) else 1
 
 
+def fits(array: Array, dtype: Any) -> bool:
+    """Whether all numbers are finite in a numpy type."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(array.astype(dtype)).all())
+
+
 def per_channel(constant: Value, node: Node) -> Array | None:
     """A constant operand as one number per channel of a product's result (or one for all), in float64; None when it varies otherwise."""
     result, axis = node.output, channel_axis(node)

@@ -15,7 +15,7 @@ from ..ir.ops.normalization import BatchNormalization
 from ..ir.ops.reshape import Reshape
 from ..ir.ops.unary import Neg
 from .algebra import exclusive, scalar
-from .channel_parameters import Array, Weights, per_channel, weights_of
+from .channel_parameters import Array, Weights, fits, per_channel, weights_of
 from .driver import RulePass
 from .match import Match
 from .pattern import C, P
@@ -54,9 +54,9 @@ def _refined(b: Rewriter, weights: Weights, weight: Array | None, bias: Array) -
     """The product again with other weights and bias."""
     node = weights.node
     dtype = node.output.tensor.dtype.numpy
-    operand = node.inputs[1] if weight is None else b.constant(weight.astype(dtype))
-    if weight is not None and not np.isfinite(weight.astype(dtype)).all():
+    if not fits(bias, dtype) or weight is not None and not fits(weight, dtype):
         return Decline("the folded weights overflow", node)
+    operand = node.inputs[1] if weight is None else b.constant(weight.astype(dtype))
     b.credit(node)
     x = node.inputs[0]
     if isinstance(node.op, MatMul):
@@ -123,9 +123,11 @@ def fold_forward(node: Node, b: Rewriter) -> Result:
     spread = (op.group, 1, -1, *(1,) * (weight.ndim - 2))
     scaled = (groups * factor.reshape(spread)).reshape(weight.shape)
     shift = (groups * offset.reshape(spread)).reshape(weight.shape[0], -1).sum(axis=1)
-    dtype = node.output.tensor.dtype.numpy
+    dtype, bias = node.output.tensor.dtype.numpy, weights.bias + shift
+    if not fits(scaled, dtype) or not fits(bias, dtype):
+        return Decline("the folded weights overflow", node)
     b.credit(norm)
-    return b.add(op, norm.inputs[0], b.constant(scaled.astype(dtype)), b.constant((weights.bias + shift).astype(dtype)))
+    return b.add(op, norm.inputs[0], b.constant(scaled.astype(dtype)), b.constant(bias.astype(dtype)))
 
 
 # -- scales and biases -------------------------------------------------------------------------------------------------------
@@ -209,10 +211,12 @@ def fold_input_scale(node: Node, b: Rewriter) -> Result:
     weights = weights_of(node)
     if weights is None:
         return None
-    factor = 1 / number if isinstance(scaling.op, Div) else number
-    weight = b.constant((weights.weight * factor).astype(node.output.tensor.dtype.numpy))
+    scaled = weights.weight / number if isinstance(scaling.op, Div) else weights.weight * number
+    dtype = node.output.tensor.dtype.numpy
+    if not fits(scaled, dtype):
+        return Decline("the folded weights overflow", node)
     b.credit(scaling)
-    return b.add(node.op, rest, weight, *node.inputs[2:])
+    return b.add(node.op, rest, b.constant(scaled.astype(dtype)), *node.inputs[2:])
 
 
 # -- Gemm --------------------------------------------------------------------------------------------------------------------
@@ -242,6 +246,9 @@ def unflatten_gemm(m: Match, b: Rewriter) -> Result:
         return None
     if x.shape[:-1] != result.shape[:-1] or m["flat"].shape is None or m["flat"].shape[1] != x.shape[-1] or len(x.shape) < 3:
         return Decline("the leading dimensions before and after differ", m.root)
+    columns = result.shape[-1]
+    if m["c"].shape not in ((), (1,), (columns,), (1, 1), (1, columns)):
+        return Decline("the summand varies over the rows", m.root)
     weight = m["w"]
     if op.transB:
         assert weight.data is not None

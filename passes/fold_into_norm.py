@@ -8,7 +8,7 @@ from ..ir.graph import Node, Value
 from ..ir.ops.binary import Add, Div, Mul, Sub
 from ..ir.ops.normalization import BatchNormalization
 from .algebra import exclusive
-from .channel_parameters import Array
+from .channel_parameters import Array, fits
 from .fold_batch_norm import SCALE_BIAS
 from .rewriter import Decline, Result, Rewriter, rewrites_op
 
@@ -59,6 +59,9 @@ def fold_into_batch_norm(node: Node, b: Rewriter) -> Result:
         factors, offsets = factors * change, offsets * change
     else:
         offsets = offsets + constant if isinstance(node.op, Add) else offsets - constant
+    held = [(p, v.data.dtype.numpy) for p, v in ((factors, scale), (offsets, bias)) if v.data is not None]
+    if not all(fits(array, dtype) for array, dtype in held):
+        return Decline("the folded parameters overflow", norm)
     b.credit(norm)
-    held = [b.constant(p.astype(v.data.dtype.numpy)) for p, v in ((factors, scale), (offsets, bias)) if v.data is not None]
-    return b.add(norm.op, norm.inputs[0], *held, *norm.inputs[3:], outputs=1)
+    parameters = [b.constant(array.astype(dtype)) for array, dtype in held]
+    return b.add(norm.op, norm.inputs[0], *parameters, *norm.inputs[3:], outputs=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..ir.graph import Node
 from ..ir.ops.concat import Pad
@@ -68,8 +68,11 @@ def fold_pad(node: Node, b: Rewriter) -> Result:
     if isinstance(pads, str):
         return Decline(pads, pad)
     own = op.pads or (0,) * len(pads)
-    changed = {"pads": tuple(p + q for p, q in zip(pads, own, strict=True)), "auto_pad": "NOTSET"}
+    total = tuple(p + q for p, q in zip(pads, own, strict=True))
+    changed: dict[str, Any] = {"pads": total, "auto_pad": "NOTSET"}
     if isinstance(op, AveragePool):
+        if any(p >= k for p, k in zip(total, op.kernel_shape * 2, strict=True)):
+            return Decline("a pool may not pad as much as its kernel is wide", node)
         changed["count_include_pad"] = 1
     b.credit(pad)
     return b.add(replace(op, **changed), pad.inputs[0], *node.inputs[1:])

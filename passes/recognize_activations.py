@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.ops.activation import Clip, Gelu, HardSigmoid, HardSwish, Mish, Sigmoid, Softplus, Swish
 from ..ir.ops.binary import Add, Div, Max, Min, Mul, Sub
 from ..ir.ops.unary import Erf, Exp, Log, Neg, Reciprocal, Tanh
-from .algebra import Polynomial, Product, exclusive, is_near, polynomial_in, product_of, scalar
+from .algebra import COMPOSITE_TYPES, Polynomial, Product, exclusive, is_near, polynomial_in, product_of, rounded, scalar
 from .driver import RulePass
 from .match import Match
 from .pattern import C, P
@@ -22,6 +23,7 @@ SWISH_GROUP = "recognize-swish"
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 ERF_ARGUMENT: Polynomial = {1: math.sqrt(0.5)}
 TANH_ARGUMENT: Polynomial = {1: SQRT_2_OVER_PI, 3: SQRT_2_OVER_PI * 0.044715}
+_ROUNDING = {DType.FLOAT16: 1e-3, DType.BFLOAT16: 8e-3}  # of constants in narrow types
 SIGMOID_TANH_ARGUMENT: Polynomial = {power: 2 * c for power, c in TANH_ARGUMENT.items()}
 
 
@@ -69,7 +71,7 @@ def _is_function_of(value: Value | None, x: Value, expected: Polynomial) -> bool
     if value is None:
         return False
     found = polynomial_in(value, x)
-    return found is not None and is_near(found[0], expected)
+    return found is not None and is_near(found[0], expected, _ROUNDING.get(x.tensor.dtype, 1e-4))
 
 
 def _credit(b: Rewriter, product: Product) -> None:
@@ -79,6 +81,8 @@ def _credit(b: Rewriter, product: Product) -> None:
 @rewrites_op(Mul, Div, name="recognize-gelu", group=GROUP, benefit=3)
 def recognize_gelu(node: Node, b: Rewriter) -> Result:
     """x/2·(1 + erf(x/√2)) and x/2·(1 + tanh(√(2/π)(x + 0.044715x³))), also as x·σ(2·√(2/π)(…)), in every order of the factors."""
+    if node.output.dtype not in COMPOSITE_TYPES:
+        return None
     product = product_of(node)
     for x, gate in _gated(product):
         if abs(product.constant - 0.5) < 1e-5:
@@ -109,7 +113,7 @@ def recognize_swish(node: Node, b: Rewriter) -> Result:
         found = polynomial_in(gate.producer.inputs[0], x)
         if found is not None and set(found[0]) == {1}:
             _credit(b, product)
-            return b.add(Swish(alpha=round(found[0][1], 6)), x)
+            return b.add(Swish(alpha=rounded(found[0][1], 7)), x)
     return None
 
 
@@ -117,7 +121,7 @@ def recognize_swish(node: Node, b: Rewriter) -> Result:
 def recognize_mish(node: Node, b: Rewriter) -> Result:
     """x·tanh(softplus(x))."""
     product = product_of(node)
-    if product.constant != 1.0:
+    if product.constant != 1.0 or node.output.dtype not in COMPOSITE_TYPES:
         return None
     for x, gate in _gated(product):
         tanh = gate.producer
@@ -200,7 +204,7 @@ def _clipped_line(value: Value) -> _ClippedLine | None:
 
 def _as_hard_sigmoid(constant: float, value: Value) -> tuple[Value, float, float] | None:
     """``constant · clip(slope·x + offset, 0, 1/constant)`` as (x, alpha, beta)."""
-    line = _clipped_line(value)
+    line = _clipped_line(value) if constant > 0 and value.dtype in COMPOSITE_TYPES else None
     if line is None or abs(line.low) > 1e-9 or abs(line.high * constant - 1.0) > 1e-4:
         return None
     return line.x, line.slope * constant, line.offset * constant
@@ -245,7 +249,7 @@ def recognize_hard_sigmoid(node: Node, b: Rewriter) -> Result:
         b.credit(*product.nodes)
     if found is None or found[0].rank != node.output.rank:
         return None
-    return b.add(HardSigmoid(alpha=round(found[1], 7), beta=round(found[2], 7)), found[0])
+    return b.add(HardSigmoid(alpha=rounded(found[1], 7), beta=rounded(found[2], 7)), found[0])
 
 
 # -- sigmoid and softplus ------------------------------------------------------------------------------------------------
@@ -255,10 +259,14 @@ _ONE_PLUS_EXP_NEG = P(Add)(P(Exp)(P(Neg)("x")), C(1.0))
 @rewrites(P(Div)(C(1.0), _ONE_PLUS_EXP_NEG) | P(Reciprocal)(_ONE_PLUS_EXP_NEG), name="recognize-sigmoid", group=GROUP)
 def recognize_sigmoid(m: Match, b: Rewriter) -> Result:
     """1/(1 + exp(−x))."""
+    if m["x"].shape != m.value.shape:
+        return Decline("the constants broadcast the operand", m.root)
     return b.add(Sigmoid(), m["x"])
 
 
 @rewrites(P(Log)(P(Add)(P(Exp)("x"), C(1.0))), name="recognize-softplus", group=GROUP)
 def recognize_softplus(m: Match, b: Rewriter) -> Result:
     """log(1 + exp(x)); the operator does not overflow for large x, the spelling does."""
+    if m["x"].shape != m.value.shape or m.value.dtype not in COMPOSITE_TYPES:
+        return Decline("the constant broadcasts the operand, or the element type is not one of the operator's", m.root)
     return b.add(Softplus(), m["x"])

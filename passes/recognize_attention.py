@@ -9,17 +9,17 @@ from typing import ClassVar
 from ..ir.graph import Node, Value
 from ..ir.ops.attention import Attention, RotaryEmbedding
 from ..ir.ops.binary import Add, Div, Mul
-from ..ir.ops.concat import Split
+from ..ir.ops.concat import Concat, Split
 from ..ir.ops.gather import Gather
 from ..ir.ops.logical import Where
 from ..ir.ops.matmul import MatMul
-from ..ir.ops.reshape import Expand, Reshape, Squeeze, Unsqueeze
+from ..ir.ops.reshape import Expand, Reshape, Shape, Squeeze, Unsqueeze
 from ..ir.ops.slice import Slice
 from ..ir.ops.softmax import Softmax
 from ..ir.ops.transpose import Transpose
 from ..ir.ops.unary import Identity, IsNaN
 from ..ir.types import TensorType
-from .algebra import exclusive, scalar
+from .algebra import COMPOSITE_TYPES, exclusive, rounded, scalar
 from .driver import RulePass
 from .match import Match
 from .pattern import P
@@ -87,7 +87,8 @@ def _transposed_keys(value: Value, b: Rewriter) -> Value | None:
         if source is None or source.shape is None or value.shape is None or len(source.shape) != 4:
             return None
         batch, heads, tokens, size = source.shape
-        if value.shape == (batch, heads, size, tokens):
+        rows = turned.output.shape
+        if value.shape == (batch, heads, size, tokens) and rows is not None and rows[1:] == (size, tokens):
             b.credit(node, turned)
             return source
     return None
@@ -194,12 +195,41 @@ def recognize_sdpa(node: Node, b: Rewriter) -> Result:
     key = _transposed_keys(scores.key_transposed, b)
     if key is None:
         key = b.add(Transpose(perm=(0, 1, 3, 2)), scores.key_transposed)
-    query_heads, key_heads, value_heads = (x.shape[1] if x.shape else None for x in (scores.query, key, values))
-    if not isinstance(query_heads, int) or query_heads != key_heads or query_heads != value_heads:
-        return Decline("the numbers of heads are not equal and static", softmax)
+    problem = _operands_problem(scores.query, key, values, weights)
+    if problem:
+        return Decline(problem, softmax)
+    if scores.scale <= 0:
+        return Decline("the scale is not positive", softmax)
     size = scores.query.shape[3] if scores.query.shape else None
     plain = isinstance(size, int) and math.isclose(scores.scale, 1 / math.sqrt(size), rel_tol=1e-5)
-    return b.add(Attention(scale=None if plain else round(scores.scale, 9)), scores.query, key, values, scores.mask, outputs=1)
+    mask = None if scores.mask is None else _for_every_query(scores.mask, scores.query, b)
+    return b.add(Attention(scale=None if plain else rounded(scores.scale)), scores.query, key, values, mask, outputs=1)
+
+
+def _operands_problem(query: Value, key: Value, values: Value, weights: Value) -> str | None:
+    """Why queries, keys and values are not those of one attention: products and masks broadcast, the operator does not."""
+    shapes = [x.shape for x in (query, key, values)]
+    if any(s is None or len(s) != 4 for s in shapes) or weights.dtype not in COMPOSITE_TYPES:
+        return "queries, keys or values do not have four dimensions of a type that the operator takes"
+    q, k, v = (s for s in shapes if s is not None)
+    if not isinstance(q[1], int) or q[1] != k[1] or q[1] != v[1]:
+        return "the numbers of heads are not equal and static"
+    if q[0] != k[0] or q[0] != v[0]:
+        return "the batches are not equal"
+    return None if weights.shape == (*q[:3], k[2]) else "the mask has more rows than the queries"
+
+
+def _for_every_query(mask: Value, query: Value, b: Rewriter) -> Value:
+    """A mask that names every query: kernels broadcast it over batch and heads only."""
+    assert mask.shape is not None and query.shape is not None
+    tokens = query.shape[2]
+    if len(mask.shape) >= 2 and mask.shape[-2] == tokens:
+        return mask
+    lead = (1,) * (len(mask.shape) - 2)
+    if isinstance(tokens, int):
+        return b.add(Expand(), mask, b.ints((*lead, tokens, 1)))
+    rows = [b.ints(lead)] if lead else []
+    return b.add(Expand(), mask, b.add(Concat(axis=0), *rows, b.add(Shape(start=2, end=3), query), b.ints((1,))))
 
 
 def _mask_problem(mask: Value, weights: Value) -> str | None:
@@ -218,6 +248,11 @@ def _mask_problem(mask: Value, weights: Value) -> str | None:
 def boolean_mask(node: Node, b: Rewriter) -> Result:
     """A mask ``Where(allowed, 0, −∞)`` is the boolean mask ``allowed``."""
     mask = node.operand(3)
+    spread = mask.producer if mask is not None else None
+    if spread is not None and isinstance(spread.op, Expand):
+        mask = spread.inputs[0]
+    else:
+        spread = None
     where = mask.producer if mask is not None else None
     if where is None or not isinstance(where.op, Where) or mask is None:
         return None
@@ -227,7 +262,7 @@ def boolean_mask(node: Node, b: Rewriter) -> Result:
         return None
     b.credit(where)
     operands = list(node.inputs)
-    operands[3] = allowed
+    operands[3] = allowed if spread is None else b.add(Expand(), allowed, spread.inputs[1])
     return b.add(node.op, *operands, outputs=1)
 
 
@@ -369,12 +404,11 @@ def packed_attention(m: Match, b: Rewriter) -> Result:
     batch, heads, tokens, size = y.shape
     if not isinstance(size, int) or out.shape != (batch, tokens, heads * size):
         return Decline(f"the result {out.type} does not merge heads", m.root)
+    if any(v.shape is None or not isinstance(v.shape[1], int) or not isinstance(v.shape[3], int) for v in (m["q"], m["k"], m["v"])):
+        return Decline("heads and their size are not static", node)
     found = [_packed(m[name], b) for name in "qkv"]
     if found[0] is None or sum(f is not None for f in found) < 2:
         return Decline("queries and keys are not split from a packed tensor", node)
     operands = [_merge(b, m[name]) if f is None else f[0] for name, f in zip("qkv", found, strict=True)]
-    key_heads = m["k"].shape[1] if m["k"].shape else None
-    if not isinstance(key_heads, int):
-        return Decline("the number of key heads is not static", node)
-    op = replace(node.op, q_num_heads=heads, kv_num_heads=key_heads)  # type: ignore[type-var]
+    op = replace(node.op, q_num_heads=heads, kv_num_heads=m["k"].shape[1])  # type: ignore[type-var,index]
     return b.add(op, *operands, *node.inputs[3:], outputs=1)

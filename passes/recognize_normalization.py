@@ -16,12 +16,12 @@ from ..ir.ops.reduction import ReduceMax, ReduceMean, ReduceSum
 from ..ir.ops.reshape import Reshape
 from ..ir.ops.softmax import LogSoftmax, Softmax
 from ..ir.ops.unary import Exp, Log, Reciprocal, Sqrt
-from .algebra import exclusive, scalar
+from .algebra import COMPOSITE_TYPES, exclusive, rounded, scalar
 from .driver import RulePass
 from .match import Match
 from .pattern import P
 from .rewriter import Decline, Result, Rewriter, rewrites, rewrites_op
-from .values import equals_everywhere
+from .values import element_count, equals_everywhere
 
 GROUP = "recognize-normalization"
 RMS_GROUP = "recognize-rms-normalization"
@@ -113,7 +113,7 @@ def _core(root: Node) -> _Core | None:
     ways = [(0, 1, True)] if isinstance(root.op, Div) else [(0, 1, False), (1, 0, False)]
     for numerator, factor, divided in ways:
         centred, other = root.inputs[numerator], root.inputs[factor]
-        if centred is None or other is None:
+        if centred is None or other is None or centred.rank != root.output.rank or centred.dtype not in COMPOSITE_TYPES:
             continue
         rooted = _inverse_root(other, divided)
         if rooted is None:
@@ -128,7 +128,7 @@ def _core(root: Node) -> _Core | None:
             axes = _mean_axes(mean.producer)
             squared = _square_of(mean.producer.inputs[0]) if axes is not None and mean.producer is not None else None
             if squared is not None and axes is not None and _same_difference(squared, centred):
-                return _Core(centred, axes, epsilon, (*rooted[1], shifted))
+                return _Core(centred, axes, rounded(epsilon, 7), (*rooted[1], shifted))
     return None
 
 
@@ -310,7 +310,7 @@ def recognize_group_norm(m: Match, b: Rewriter) -> Result:
     parameters: list[Value] = []
     for value in (m["w"], m["c"]):
         wanted = (channels,) + (1,) * (len(x.shape) - 2)
-        if value.data is None or tuple(value.data.shape)[-len(wanted) :] != wanted:
+        if value.data is None or tuple(value.data.shape)[-len(wanted) :] != wanted or element_count(value) != channels:
             return Decline("scale or bias is not one number per channel", m.root)
         parameters.append(b.constant(value.data.numpy().reshape(channels)))
     return b.add(GroupNormalization(num_groups=groups, epsilon=m.op("norm").epsilon), x, *parameters)

@@ -14,7 +14,7 @@ from ..ir.ops.concat import Concat, Split
 from ..ir.ops.reshape import Expand, Shape, Squeeze, Unsqueeze
 from ..ir.ops.slice import Slice
 from ..ir.ops.unary import Neg
-from .algebra import exclusive, scalar
+from .algebra import COMPOSITE_TYPES, exclusive, scalar
 from .driver import RulePass
 from .rewriter import Decline, Result, Rewriter, rewrites_op
 
@@ -162,7 +162,10 @@ def _replacement(node: Node, b: Rewriter, x: Value, cosine: Value, sine: Value, 
     sines = _cache(sine, x, b) if cosines is not None else None
     if cosines is None or sines is None:
         return Decline("the cosines or sines do not have two equal halves, or vary over the heads", node)
-    if x.shape is None or cosines.shape is None or cosines.shape[1] != x.shape[2]:
-        return Decline("the positions of the cosines are not those of the rotated tensor", node)
+    if x.shape is None or not isinstance(x.shape[3], int) or x.dtype not in COMPOSITE_TYPES:
+        return Decline("the size of the heads is not static, or the element type is not one of the operator's", node)
+    wanted = (x.shape[2], x.shape[3] // 2)
+    if any(table.shape is None or table.shape[1:] != wanted for table in (cosines, sines)):
+        return Decline("the cosines or sines do not have one number for every position and half of the head", node)
     b.credit(*products)
     return b.add(RotaryEmbedding(), x, cosines, sines)

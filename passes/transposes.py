@@ -131,7 +131,7 @@ def _extra(value: Value, user: Node, perm: Perm, depth: int) -> int:
 def _moved_operands(node: Node, perm: Perm) -> list[tuple[Value, Perm]] | None:
     """The operands that a node would need permuted if its result were wanted permuted; None when it cannot be moved across."""
     op = node.op
-    if op.elementwise:
+    if op.elementwise and not op.domain:
         if any(v is not None and v.data is None and v.rank not in (0, len(perm)) for v in node.inputs):
             return None
         if any(v is not None and v.rank is not None and v.rank > len(perm) for v in node.inputs):
