@@ -72,8 +72,8 @@ class OpenVinoBackend(Backend):
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline, then OpenVINO's rewrites with what they leave to fold."""
-        rewrites = "openvino-rewrites{exact=false}" if options["low_precision"] else "openvino-rewrites"
-        return f"default,fix({rewrites},unroll-loops{{max_trips=256,max_nodes=20000}},{CLEANUP})"
+        first = "openvino-rewrites{exact=false}" if options["low_precision"] else "openvino-rewrites"
+        return f"default,fix({first},unroll-loops{{max_trips=256,max_nodes=20000}},{CLEANUP})"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""

@@ -16,6 +16,7 @@ from ...ir.types import TensorType
 from ..artifact import Loss
 from .boundary import Boundary, plan_boundary
 from .carry import carry_float64, narrow_integers
+from .foreign import carry_foreign
 from .rewrites.numbers import smallest_above
 
 _WIDE = (DType.INT64, DType.UINT64)
@@ -46,6 +47,10 @@ def prepare(model: Model) -> Prepared:
     doubles = carry_float64(graph)
     if doubles:
         losses.append(Loss("precision", _listed(doubles), f"{len(doubles)} float64 values are computed in float32"))
+    foreign = carry_foreign(graph)
+    if foreign:
+        what = f"{len(foreign)} values of narrow types are stored in wider ones, without rounding"
+        losses.append(Loss("storage", _listed(foreign), what))
     narrow_integers(graph)
     for node in list(graph.walk()):
         if isinstance(node.op, NonMaxSuppression):

@@ -10,13 +10,12 @@ from ....ir.ops.activation import Celu
 from ....ir.ops.binary import BitShift, Min, Mod, Mul
 from ....ir.ops.cast import BitCast, Cast, CastLike
 from ....ir.ops.logical import BitwiseAnd, BitwiseXor, Or, Xor
-from ....ir.ops.unary import BitwiseNot, IsInf, IsNaN
+from ....ir.ops.unary import BitwiseNot, IsInf
 from ....passes.decompose.terms import Terms
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from .functions import GROUP
 
 NARROW_INTEGERS = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
-FLOAT8_MAX = {DType.FLOAT8E4M3FN: 448.0, DType.FLOAT8E5M2: 57344.0}
 _WIDE = (DType.INT64, DType.UINT64)
 
 
@@ -127,33 +126,6 @@ def cast_like(node: Node, b: Rewriter) -> Result:
     if target is None or target.dtype is None:
         return None
     return b.add(Cast(target.dtype, op.round_mode, op.saturate), node.inputs[0])
-
-
-@rewrites_op(Cast, name="openvino-cast", group=GROUP)
-def cast(node: Node, b: Rewriter) -> Result:
-    """Casts to small floats: values out of range saturate, and float4 makes zero of what is no number."""
-    op, x = node.op, node.inputs[0]
-    assert isinstance(op, Cast) and x is not None and x.dtype is not None
-    if not x.dtype.is_float or x.data is not None:
-        return None
-    t = Terms(b)
-    if op.to in FLOAT8_MAX and op.saturate:
-        wide = t.cast(x, DType.FLOAT)
-        limit = FLOAT8_MAX[op.to]
-        bounded = t.max(t.min(wide, limit), -limit)
-        kept = t.where(t.apply(IsNaN(), wide), wide, bounded)
-        return t.apply(Cast(op.to, saturate=0), kept)
-    if op.to is DType.FLOAT4E2M1 and not _is_guarded(x):
-        wide = t.cast(x, DType.FLOAT)
-        return t.apply(op, t.where(t.apply(IsNaN(), wide), 0.0, wide))
-    return None
-
-
-def _is_guarded(x: Value) -> bool:
-    """Whether a value is what `cast` puts in front of a cast to float4."""
-    producer = x.producer
-    condition = producer.inputs[0] if producer is not None and producer.op.op_name == "Where" else None
-    return condition is not None and condition.producer is not None and isinstance(condition.producer.op, IsNaN)
 
 
 def smallest_above(number: float) -> float:

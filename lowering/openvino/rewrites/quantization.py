@@ -19,7 +19,7 @@ from ....passes.values import element_count, uniform_number
 from .functions import EXACT, GROUP
 
 SPLITTER = 4097.0  # 2**12 + 1: cuts a float32 into two halves of 12 bits
-FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ)
+UNLIKE = (DType.FLOAT4E2M1, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ, DType.INT2, DType.UINT2)
 LARGEST = 1e30  # quotients beyond this, which are whole numbers anyway, cannot be cut without overflow
 
 
@@ -86,7 +86,7 @@ def quantize(node: Node, b: Rewriter) -> Result:
     op, _, scale, zero = node.op, *(node.operand(i) for i in range(3))
     assert isinstance(op, QuantizeLinear) and scale is not None
     computed = scale.data is None or zero is not None and zero.data is None
-    unlike = op.block_size and zero is None or node.outputs[0].dtype is DType.FLOAT4E2M1
+    unlike = op.block_size and zero is None or node.outputs[0].dtype in UNLIKE
     return _spelled_out(op, node, Terms(b)) if computed or unlike else None
 
 
@@ -104,7 +104,7 @@ def _spelled_out(op: QuantizeLinear, node: Node, t: Terms) -> Result:
     target = node.outputs[0].tensor.dtype
     if x.rank is None or scale.rank is None:
         return Decline("the rank is not known")
-    if target in FLOAT8 or op.precision not in (None, DType.FLOAT) or x.dtype is DType.INT32:
+    if op.precision not in (None, DType.FLOAT) or x.dtype is DType.INT32:
         return None
     try:
         wide = _along_axis(t, op, x, t.cast(scale, DType.FLOAT))
@@ -117,7 +117,7 @@ def _spelled_out(op: QuantizeLinear, node: Node, t: Terms) -> Result:
         quotient = t.div(wide_x, wide)
     else:
         quotient = exactly_divided(t, wide_x, wide)
-    if target is DType.FLOAT4E2M1:
+    if not target.is_integer:
         return t.apply(Cast(target, saturate=op.saturate), quotient if offset is None else t.add(quotient, offset))
     levels = t.apply(Round(), quotient)
     if offset is not None:
