@@ -138,7 +138,7 @@ def compile_with(
     model: Source, settings: Settings, output: str | os.PathLike[str], dims: Mapping[str, int] | None = None
 ) -> tuple[Bundle, Optimized]:
     """`compile` with everything it did on the way."""
-    from .ir.custom import routes
+    from .ir.custom import is_custom, route_of, routes
     from .lowering.backend import refuse_python
     from .lowering.registry import backend
     from .runtime.bundle import refuse_to_overwrite, write_bundle
@@ -154,6 +154,8 @@ def compile_with(
     runner.require()
     opened = open_model(model, dims)
     source = _source_facts(opened)
+    with routes(settings.op_routes):
+        custom = {node.op.qualified_name: route_of(node.op.qualified_name) or "keep" for node in opened.graph.walk() if is_custom(node.op)}
     result = run_pipeline(opened, settings)
     facts = {
         "source": source,
@@ -161,12 +163,19 @@ def compile_with(
         "pipeline": result.pipeline,
         "passes": result.passes(),
         "dims": dict(sorted((dims or {}).items())),
+        "custom_ops": dict(sorted(custom.items())),
         "versions": {"edgec": _version(), runner.name: runner.version()},
     }
     with routes(settings.op_routes):
         refuse_python(runner.name, result.model)
         artifact = runner.lower(result.model, options)
-    return write_bundle(artifact, folder, facts), result
+
+    def check(stage: Path, manifest: Mapping[str, Any]) -> None:
+        """A library is trusted to have the kernels, so the runtime must accept the model before the bundle appears."""
+        if custom:
+            runner.open(stage, manifest, {})
+
+    return write_bundle(artifact, folder, facts, check=check), result
 
 
 def _version() -> str:

@@ -83,6 +83,7 @@ class Engine:
         for library in libraries:
             try:
                 options.register_custom_ops_library(str(library))
+                ctypes.CDLL(str(library))  # stays loaded: some libraries crash when they are loaded again after their last session
             except Exception as error:
                 hint = "build it against the installed onnxruntime and name an existing shared library"
                 raise Diagnostic(E_LOAD, "a custom operator library does not load", str(library), hint, _notes(error)) from error
