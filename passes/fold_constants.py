@@ -120,7 +120,7 @@ class _Folder:
         static = expected.static_shape
         if static is not None and result.shape != static:
             raise ValueError(f"evaluation gave the shape {list(result.shape)} instead of {list(static)}")
-        return result if result.flags.c_contiguous else result.copy()  # no view that keeps a larger array alive
+        return result if result.flags.c_contiguous or _spans_its_base(result) else result.copy()
 
     @staticmethod
     def _replace(graph: Graph, value: Value, array: Any) -> None:
@@ -128,6 +128,14 @@ class _Folder:
         replacement = Value(value.name, constant_type(data), data=data, origins=value.origins)
         value.name = graph.fresh_name(value.name)  # the constant keeps the name
         replace_value(graph, value, replacement)
+
+
+def _spans_its_base(view: np.ndarray[Any, Any]) -> bool:
+    """Whether a view has as many elements as the array it looks at (a transposed weight): a copy would only take memory."""
+    base = view
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    return base is not view and base.size == view.size
 
 
 def _is_known(type_: Any) -> bool:
