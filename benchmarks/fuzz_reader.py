@@ -101,7 +101,9 @@ def _place(error: BaseException, depth: int = 1) -> str:
     return " < ".join(f"{Path(f.filename).name}:{f.name}" for f in reversed(frames[-depth:])) or "unknown"
 
 
-def _worker(connection: Any, folder: str) -> None:
+def _worker(connection: Any, other_end: Any, folder: str) -> None:
+    other_end.close()  # so that the worker ends with its parent
+
     def alarm(*_: Any) -> None:
         raise TooSlow
 
@@ -118,13 +120,12 @@ def _worker(connection: Any, folder: str) -> None:
     path = Path(folder) / "case.onnx"
     while True:
         data = connection.recv_bytes()
-        signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
         try:
+            signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
             outcome = exercise(data, path)
+            signal.setitimer(signal.ITIMER_REAL, 0)
         except TooSlow:
             outcome = ("finding", "slow")
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(outcome)
 
 
@@ -138,7 +139,7 @@ class Runner:
 
     def _start(self) -> None:
         ours, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.get_context("fork").Process(target=_worker, args=(theirs, self.folder), daemon=True)
+        self.process = multiprocessing.get_context("fork").Process(target=_worker, args=(theirs, ours, self.folder), daemon=True)
         self.process.start()
         theirs.close()
         self.connection = ours
@@ -153,7 +154,7 @@ class Runner:
 
     def run(self, data: bytes) -> tuple[str, str]:
         """The outcome of one case; crashes and hangs of the worker included."""
-        if self.process is None or self.cases > 2000:  # interned symbols and caches grow: begin anew now and then
+        if self.process is None or self.cases > 1000:  # interned symbols and caches grow: begin anew now and then
             self.stop()
             self._start()
         self.cases += 1
