@@ -28,9 +28,7 @@ BLOCK = 4096
 
 def fetch(name: str) -> Path:
     """A file of the model zoo, downloaded on first use and checked by its hash."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "zoo.py"), "fetch", name], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "zoo.py"), "fetch", name], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr.strip() or done.stdout.strip())
     return Path(done.stdout.strip().splitlines()[-1].split()[-1])
