@@ -178,7 +178,8 @@ def _constant_and_rest(node: Node) -> tuple[float, Value] | None:
     return None
 
 
-def _clipped_line(value: Value) -> _ClippedLine | None:
+def _clipped_line(value: Value, x: Value | None) -> _ClippedLine | None:
+    """A value as a clipped line in ``x``, or in what stands behind all constants."""
     bounds = _clip_bounds(value)
     if bounds is None:
         return None
@@ -190,21 +191,21 @@ def _clipped_line(value: Value) -> _ClippedLine | None:
         if operand is None or scalar(operand) is not None:
             continue
         base = operand
-        while base.producer is not None and isinstance(base.producer.op, Mul | Div | Add | Sub):
+        while x is None and base.producer is not None and isinstance(base.producer.op, Mul | Div | Add | Sub):
             parts = _constant_and_rest(base.producer)
             if parts is None:
                 break
             base = parts[1]
-        for x in (operand, base):
-            found = polynomial_in(inner, x)
+        for variable in (x,) if x is not None else (base, operand):
+            found = polynomial_in(inner, variable)
             if found is not None and 1 in found[0] and set(found[0]) <= {0, 1}:
-                return _ClippedLine(x, found[0][1], found[0].get(0, 0.0), low, high)
+                return _ClippedLine(variable, found[0][1], found[0].get(0, 0.0), low, high)
     return None
 
 
-def _as_hard_sigmoid(constant: float, value: Value) -> tuple[Value, float, float] | None:
+def _as_hard_sigmoid(constant: float, value: Value, x: Value | None = None) -> tuple[Value, float, float] | None:
     """``constant · clip(slope·x + offset, 0, 1/constant)`` as (x, alpha, beta)."""
-    line = _clipped_line(value) if constant > 0 and value.dtype in COMPOSITE_TYPES else None
+    line = _clipped_line(value, x) if constant > 0 and value.dtype in COMPOSITE_TYPES else None
     if line is None or abs(line.low) > 1e-9 or abs(line.high * constant - 1.0) > 1e-4:
         return None
     return line.x, line.slope * constant, line.offset * constant
@@ -226,8 +227,8 @@ def recognize_hard_swish(node: Node, b: Rewriter) -> Result:
                 _credit(b, product)
                 return b.add(HardSwish(), x)
             continue
-        line = _as_hard_sigmoid(product.constant, gate)
-        if line is not None and line[0] is x and _fits(line[1], 1 / 6) and _fits(line[2], 0.5):
+        line = _as_hard_sigmoid(product.constant, gate, x)
+        if line is not None and _fits(line[1], 1 / 6) and _fits(line[2], 0.5):
             _credit(b, product)
             return b.add(HardSwish(), x)
     return None

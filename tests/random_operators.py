@@ -151,6 +151,8 @@ def matmul(b: Builder) -> None:
     weight = b.weights(*lead, size, b.integer(1, 4)) if b.chance(85) else b.weights(size)
     if b.chance(25) and len(b.shape_of(weight)) == 2:
         weight = b.apply(Transpose(perm=(1, 0)), b.weights(*reversed(b.shape_of(weight))))
+    if b.chance(25) and len(b.shape_of(x)) == 2:
+        x = b.apply(Transpose(perm=(1, 0)), b.apply(Relu(), b.apply(Transpose(perm=(1, 0)), x)))
     y = b.apply(MatMul(), x, weight)
     if b.chance(50):
         b.apply(Add(), y, b.broadcastable(y))
@@ -191,11 +193,15 @@ def batch_norm(b: Builder) -> None:
 
 def conv(b: Builder) -> None:
     x = b.pick(_static_channels)
-    if b.chance(20):
-        batch_norm(b)
-    if b.chance(20):
-        pad(b)
-        x = b.pool[-1] if _static_channels(b.pool[-1], b.arrays[b.pool[-1]]) else x
+    kind = b.integer(0, 5)
+    if kind == 0:
+        size = b.shape_of(x)[1]
+        x = b.apply(BatchNormalization(), x, b.positive(size), b.weights(size), b.weights(size), b.positive(size))
+    elif kind == 1:
+        border = [0, 0, *(b.integer(0, 1) for _ in b.shape_of(x)[2:])]
+        x = b.apply(Pad(), x, b.ints(*border, *border))
+    elif kind == 2:
+        x = b.apply(Mul(), x, b.number(0.7, x))
     channels, spatial = b.shape_of(x)[1], len(b.shape_of(x)) - 2
     group = b.choice([g for g in (1, 2, 3, 4) if channels % g == 0])
     outputs = group * b.integer(1, 3)
@@ -234,6 +240,9 @@ def pool(b: Builder) -> None:
     if b.chance(20):
         b.apply(GlobalAveragePool(), x)
         return
+    if b.chance(20):
+        border = [0, 0, *(b.integer(0, 1) for _ in range(spatial))]
+        x = b.apply(Pad(), x, b.ints(*border, *border))
     pads = tuple(b.integer(0, 1) for _ in range(2 * spatial)) if b.chance(40) else None
     settings: dict[str, Any] = {"kernel_shape": (2,) * spatial, "strides": (b.integer(1, 2),) * spatial, "pads": pads}
     settings["ceil_mode"] = int(b.chance(20))
@@ -271,7 +280,9 @@ def normalization(b: Builder) -> None:
 
 def softmax(b: Builder) -> None:
     x = b.pick(lambda value, array: array.ndim >= 1)
-    b.apply(Softmax(axis=b.integer(-1, len(b.shape_of(x)) - 1)), x)
+    y = b.apply(Softmax(axis=b.integer(-1, len(b.shape_of(x)) - 1)), x)
+    if b.chance(20):
+        b.apply(Log(), y)
 
 
 def reduction(b: Builder) -> None:
@@ -497,6 +508,10 @@ def loop(b: Builder) -> None:
 
 # -- spellings -----------------------------------------------------------------------------------------------------------
 def spelled(b: Builder) -> None:
+    if b.chance(10):
+        x = b.pick(lambda v, a: v.dtype in (DType.INT64, DType.INT32) and a.ndim >= 1, floats=False)
+        b.spelled(b.choice((*spellings.HARD_SIGMOID.values(), *spellings.HARD_SWISH.values())), x)
+        return
     x = b.pick(lambda v, a: a.ndim >= 1 and (v.shape or (None,))[-1] == a.shape[-1])
     b.spelled(b.choice(spellings.UNARY_SPELLINGS), x)
 
@@ -522,11 +537,14 @@ def attention(b: Builder) -> None:
 
 
 def _attention(b: Builder, x: Value, batch: int, tokens: int) -> Value:
-    q = _heads(b, x, 2)
+    sources = [x, x, x]
+    if b.chance(15):  # products broadcast over the batch
+        sources[b.integer(0, 2)] = b.apply(Slice(), x, b.ints(0), b.ints(1), b.ints(0))
+    q = _heads(b, sources[0], 2)
     if b.chance(30):
-        k, v = (spellings.repeated(b, _heads(b, x, 1), 2) for _ in range(2))
+        k, v = (spellings.repeated(b, _heads(b, y, 1), 2) for y in sources[1:])
     else:
-        k, v = (_heads(b, x, 2) for _ in range(2))
+        k, v = (_heads(b, y, 2) for y in sources[1:])
     if b.chance(30) and isinstance(q.shape and q.shape[2], int):
         tables = spellings.rotary_tables(b, q)
         q, k = (spellings.rotated(b, y, *tables, by_split=b.chance(50)) for y in (q, k))
@@ -553,6 +571,10 @@ def _attention(b: Builder, x: Value, batch: int, tokens: int) -> Value:
 
 
 Step = Callable[[Builder], None]
+PLANTED: tuple[Step, ...] = (
+    *(spelled, spelled, spelled, spelled_channels, attention, attention, conv, conv, gemm, flattened_gemm, transpose, shape_chain),
+    *(unary, binary, matmul, where),
+)
 STEPS: tuple[Step, ...] = (
     *(unary,) * 4,
     *(binary,) * 6,

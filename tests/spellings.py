@@ -118,7 +118,7 @@ GELU_ERF: dict[str, Spelling] = {
     "x·Φ, erf(x·0.7071…)": lambda s, x: s.mul(x, s.mul(s.add(1.0, s.apply(Erf(), s.mul(x, math.sqrt(0.5)))), 0.5)),
     "erf(0.7071·x), rounded": lambda s, x: s.mul(s.mul(x, 0.5), s.add(s.apply(Erf(), s.mul(0.7071067, x)), 1.0)),
     "erf(x/1.4142)": lambda s, x: s.mul(s.mul(x, 0.5), s.add(s.apply(Erf(), s.div(x, 1.4142)), 1.0)),
-    "erf((x·½)·√2)": lambda s, x: s.mul(s.mul(x, 0.5), s.add(s.apply(Erf(), s.mul(s.mul(x, 0.5), ROOT2)), 1.0)),
+    "erf(−(−x/√2))": lambda s, x: s.mul(s.mul(x, 0.5), s.add(s.apply(Erf(), s.apply(Neg(), s.div(x, -ROOT2))), 1.0)),
 }
 
 GELU_TANH: dict[str, Spelling] = {
