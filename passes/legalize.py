@@ -181,14 +181,19 @@ class Legalizer:
                 continue
             attempt.builder.finish()
             created = list(attempt.builder.created)
-            results = list(attempt.results)
-            if self._cure_all(created, results, depth):
-                return _Cure(candidate.rule.name, created, results)
+            present = [value for value in attempt.results if value is not None]
+            reader = Graph("results")
+            reader.set_outputs(present)  # so that the results count as used, and follow their replacement
+            cured = self._cure_all(created, depth)
+            known = dict(zip(present, reader.outputs, strict=True))
+            reader.set_outputs(())
+            if cured:
+                return _Cure(candidate.rule.name, created, [None if v is None else known[v] for v in attempt.results])
             _discard(created)
         return None
 
-    def _cure_all(self, created: list[Node], results: list[Value | None], depth: int) -> bool:
-        """Cure the illegal ones among new nodes; the lists follow the replacements."""
+    def _cure_all(self, created: list[Node], depth: int) -> bool:
+        """Cure the illegal ones among new nodes; the list follows the replacements."""
         for node in list(created):
             for inner in [node, *(n for region in node.regions for n in region.walk())]:
                 if self.reason(inner) is None:
@@ -196,8 +201,6 @@ class Legalizer:
                 cure = self._cure(inner, depth - 1)
                 if cure is None:
                     return False
-                replaced = dict(zip(inner.outputs, cure.results, strict=False))
-                results[:] = [replaced.get(v) or v if v is not None else None for v in results]
                 _put_in_place(inner, cure, nested=True)
                 if inner is node:
                     created.remove(node)
@@ -304,6 +307,7 @@ def _put_in_place(node: Node, cure: _Cure, nested: bool = False) -> None:
     if changed:
         propagate_types(changed)
     if nested:
-        graph.remove(node)
+        if not any(value.uses for value in node.outputs):
+            graph.remove(node)
     else:
         remove_dead((node, *cure.created))

@@ -12,6 +12,7 @@ from ...ir.dtypes import DType
 from ...ir.graph import Node
 from ...ir.op import Op
 from ...ir.ops.attention import Attention
+from ...ir.ops.random import Bernoulli
 from ...ir.ops.recurrent import GRU, LSTM, RNN
 from ...ir.ops.signal import DFT, STFT
 from ...ir.ops.text import StringNormalizer
@@ -52,12 +53,17 @@ def _transform(node: Node) -> str | None:
     return None
 
 
+def _bernoulli(node: Node) -> str | None:
+    return "the function body in its place draws with the probabilities of zero and one exchanged"
+
+
 def _string_normalizer(node: Node) -> str | None:
     return None if getattr(node.op, "locale", None) else "its default locale is missing on bare machines"
 
 
 _CHECKS: dict[type[Op], Callable[[Node], str | None]] = {
     Attention: _attention,
+    Bernoulli: _bernoulli,
     DFT: _transform,
     GRU: _recurrent,
     LSTM: _recurrent,

@@ -12,7 +12,6 @@ from ...ir.ops.conv_special import CausalConvWithState
 from ...ir.ops.generate import Range
 from ...ir.ops.losses import NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss
 from ...ir.ops.quantize import DynamicQuantizeLinear
-from ...ir.ops.random import Bernoulli
 from ...ir.ops.sequence import SequenceMap
 from ...ir.ops.signal_windows import BlackmanWindow, HammingWindow, HannWindow
 from ...ir.ops.vision import AffineGrid, CenterCropPad
@@ -23,7 +22,7 @@ from .base import decomposes
 from .terms import Terms
 
 DEFINED_BY_FUNCTIONS = (
-    AffineGrid, Bernoulli, BlackmanWindow, CausalConvWithState, CenterCropPad, DynamicQuantizeLinear, HammingWindow, HannWindow,
+    AffineGrid, BlackmanWindow, CausalConvWithState, CenterCropPad, DynamicQuantizeLinear, HammingWindow, HannWindow,
     LinearAttention, NegativeLogLikelihoodLoss, Range, SequenceMap, SoftmaxCrossEntropyLoss, Opaque,
 )  # fmt: skip
 
