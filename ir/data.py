@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -13,34 +14,37 @@ from .dtypes import DType
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@runtime_checkable
-class TensorData(Protocol):
+class TensorData(ABC):
     """The contents of a constant tensor.
 
     Attributes:
         dtype: the element type.
-        shape: the static shape.
     """
 
+    __slots__ = ()
+
+    dtype: DType
+
     @property
-    def dtype(self) -> DType: ...
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The static shape."""
+
     @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
+    @abstractmethod
     def nbytes(self) -> int:
         """Bytes of the packed data (0 for strings, whose size is not fixed)."""
-        ...
 
+    @abstractmethod
     def numpy(self) -> Array:
         """The elements as a read-only array (sub-byte types one element per byte, strings as an object array of str)."""
-        ...
 
+    @abstractmethod
     def raw(self) -> memoryview | bytes:
         """The packed little-endian bytes as ONNX's ``raw_data`` holds them; not for strings."""
-        ...
 
 
-class ArrayData:
+class ArrayData(TensorData):
     """Constant data held as a numpy array."""
 
     __slots__ = ("array", "dtype", "_digest")
@@ -77,17 +81,21 @@ class ArrayData:
         return f"ArrayData({self.dtype}{list(self.shape)})"
 
 
-class BufferData:
+class BufferData(TensorData):
     """Constant data inside a larger read-only buffer, usually a memory-mapped file; nothing is copied or decoded early."""
 
-    __slots__ = ("dtype", "shape", "buffer", "offset", "length", "_array")
+    __slots__ = ("dtype", "_shape", "buffer", "offset", "length", "_array")
 
     def __init__(self, dtype: DType, shape: tuple[int, ...], buffer: Any, offset: int, length: int) -> None:
         expected = dtype.nbytes(math.prod(shape))
         if length != expected:
             raise ValueError(f"{length} bytes of data for {dtype}{list(shape)}, which takes {expected}")
-        self.dtype, self.shape, self.buffer, self.offset, self.length = dtype, shape, buffer, offset, length
+        self.dtype, self._shape, self.buffer, self.offset, self.length = dtype, shape, buffer, offset, length
         self._array: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
 
     @property
     def nbytes(self) -> int:
