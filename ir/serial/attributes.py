@@ -101,13 +101,15 @@ def build_op(cls: type[Op], attributes: dict[str, Any], where: str) -> Op:
         raise Diagnostic(E_ATTRIBUTE, message, where, f"the attributes are: {', '.join(known) or 'none'}") from None
 
 
-def encode(name: str, value: Any) -> Any:
-    """The AttributeProto of a Python attribute value."""
+def encode(name: str, value: Any, kind: int = 0) -> Any:
+    """The AttributeProto of a Python attribute value; ``kind`` is the type that the definition wants, 0 when it is not known."""
     from onnx import AttributeProto
 
     proto = AttributeProto(name=name)
     if isinstance(value, DType):
         value = value.code
+    if kind == AttributeProto.FLOAT and isinstance(value, int):
+        value = float(value)
     if isinstance(value, bool | int):
         proto.type, proto.i = AttributeProto.INT, int(value)
     elif isinstance(value, float):
@@ -118,7 +120,7 @@ def encode(name: str, value: Any) -> Any:
         proto.type = AttributeProto.TYPE_PROTO
         proto.tp.CopyFrom(encode_type(value))
     elif isinstance(value, tuple):
-        _encode_tuple(proto, value)
+        _encode_tuple(proto, value, kind)
     elif isinstance(value, TensorData):
         proto.type = AttributeProto.TENSOR
         proto.t.CopyFrom(to_proto(value, ""))
@@ -130,16 +132,18 @@ def encode(name: str, value: Any) -> Any:
     return proto
 
 
-def _encode_tuple(proto: Any, value: tuple[Any, ...]) -> None:
+def _encode_tuple(proto: Any, value: tuple[Any, ...], kind: int) -> None:
     from onnx import AttributeProto
 
-    if value and isinstance(value[0], float):
+    if not value:
+        proto.type = kind or AttributeProto.INTS
+    elif kind == AttributeProto.FLOATS or any(isinstance(x, float) for x in value):
         proto.type = AttributeProto.FLOATS
         proto.floats.extend(value)
-    elif value and isinstance(value[0], str):
+    elif isinstance(value[0], str):
         proto.type = AttributeProto.STRINGS
         proto.strings.extend(s.encode("utf-8", "surrogateescape") for s in value)
-    elif value and isinstance(value[0], TensorData):
+    elif isinstance(value[0], TensorData):
         proto.type = AttributeProto.TENSORS
         proto.tensors.extend(to_proto(t, "") for t in value)
     else:

@@ -24,7 +24,7 @@ def inline_functions(proto: Any, where: str) -> Any:
     _check_calls(proto, where)
     try:
         return inliner.inline_local_functions(proto, convert_version=True)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # the checker and the converter behind it have exceptions of their own
         raise Diagnostic(E_NOT_ONNX, f"the model's functions cannot be inlined: {error}", where) from error
 
 

@@ -11,6 +11,7 @@ from ..graph import Graph, Node, Value
 from ..model import Model
 from ..op import EDGEC, Opaque
 from ..types import Type
+from .attribute_kinds import attribute_kinds
 from .attributes import encode
 from .codes import E_EXPORT
 from .debug import DOC, ORIGINS, SOURCES
@@ -170,9 +171,11 @@ class GraphWriter:
         proto.name = self._node_name(node.name or f"{node.op.op_name}_{outputs[0]}")
         proto.input.extend("" if v is None else self._name(v) for v in inputs)
         proto.output.extend(outputs)
+        version = self.model.opsets.get(node.op.domain, 1) if node.op.domain else self.opset
+        kinds = attribute_kinds(node.op.domain, node.op.op_name, version)
         for name, value in attributes.items():
             if value is not None:
-                proto.attribute.append(encode(name, value))
+                proto.attribute.append(encode(name, value, kinds.get(name, 0)))
         for name, region in zip(node.op.region_names, node.regions, strict=True):
             attribute = proto.attribute.add(name=name, type=5)
             attribute.g.CopyFrom(self._graph(region, main=False))

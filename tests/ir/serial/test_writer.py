@@ -14,6 +14,7 @@ from edgec.ir.diagnostics import Diagnostic
 from edgec.ir.dtypes import DType
 from edgec.ir.graph import Graph, constant
 from edgec.ir.model import Model
+from edgec.ir.ops.activation import LeakyRelu
 from edgec.ir.ops.unary import Neg
 from edgec.ir.serial.reader import read_model, read_model_bytes
 from edgec.ir.types import TensorType
@@ -183,6 +184,17 @@ def test_strings_and_bytes_that_are_no_text_survive():
     node = helper.make_node("StringNormalizer", ["s"], ["t"], stopwords=[b"\xff", b"ok"])
     model = proto([node], [info("s", (3,), TensorProto.STRING)], [info("t", None, TensorProto.STRING)])
     assert list(written(read(model)).graph.node[0].attribute[0].strings) == [b"\xff", b"ok"]
+
+
+def test_empty_lists_and_whole_numbers_have_the_kind_of_the_definition():
+    node = helper.make_node("StringNormalizer", ["s"], ["t"], is_case_sensitive=1)
+    node.attribute.add(name="stopwords", type=onnx.AttributeProto.STRINGS)
+    model = proto([node], [info("s", (3,), TensorProto.STRING)], [info("t", None, TensorProto.STRING)])
+    assert all(a.type == onnx.AttributeProto.STRINGS for a in written(read(model)).graph.node[0].attribute if a.name == "stopwords")
+    graph = Graph("g")
+    graph.set_outputs([graph.add(LeakyRelu(alpha=2), graph.add_input("x", TensorType(DType.FLOAT, (2, 3))))], ["y"])
+    attribute = written(Model(graph)).graph.node[0].attribute[0]
+    assert attribute.type == onnx.AttributeProto.FLOAT and attribute.f == 2
 
 
 # -- debug handles ---------------------------------------------------------------------------------------------------
