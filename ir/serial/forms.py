@@ -14,9 +14,10 @@ from typing import Any
 from ..dtypes import DType
 from ..graph import Node, Value
 from ..op import Opaque
-from ..types import OptionalType, SequenceType, TensorType
+from ..types import OptionalType, SequenceType, TensorType, Type
 
 OLDEST_OPSET = 7
+_NEGATIVE_AXES = ("OneHot", "TopK", "LpNormalization")  # these count from the end in every version
 
 
 @dataclass
@@ -78,7 +79,8 @@ def _operand_to_scalar(form: Form, index: int, attribute: str) -> str | None:
     "ReduceSumSquare",
 )
 def _axes(node: Node, form: Form) -> str | None:
-    if form.attributes.pop("noop_with_empty_axes", 0) and form.inputs[1:2] in ([], [None]):
+    axes = form.inputs[1] if len(form.inputs) > 1 else None
+    if form.attributes.pop("noop_with_empty_axes", 0) and (axes is None or axes.shape == (0,)):
         return "a reduction over no axes needs a newer opset"
     reason = _operand_to_ints(form, 1, "axes")
     if reason is None and form.attributes.get("axes") == ():
@@ -148,7 +150,12 @@ def _slice(node: Node, form: Form) -> str | None:
 
 @_below(10, "TopK")
 def _top_k(node: Node, form: Form) -> str | None:
-    return _operand_to_ints(form, 1, "k")
+    return _operand_to_scalar(form, 1, "k")
+
+
+@_below(11, "Gemm")
+def _gemm(node: Node, form: Form) -> str | None:
+    return "Gemm without C needs opset 11" if len(form.inputs) < 3 or form.inputs[2] is None else None
 
 
 @_below(20, "GridSample")
@@ -175,6 +182,8 @@ def _group_normalization(node: Node, form: Form) -> str | None:
 def _resize(node: Node, form: Form) -> str | None:
     if len(form.inputs) > 1 and form.inputs[1] is None:
         return "Resize without roi needs opset 13"
+    if len(form.inputs) > 2 and form.inputs[2] is None:
+        return "Resize without scales needs opset 13"
     return None
 
 
@@ -228,9 +237,24 @@ def node_form(node: Node, opset: int) -> Form | str:
                 reason = rule(node, form)
                 if reason:
                     return reason
+    if opset < 11:
+        _count_from_front(node, form)
     while form.inputs and form.inputs[-1] is None:
         form.inputs.pop()
     return form
+
+
+def _count_from_front(node: Node, form: Form) -> None:
+    """Before opset 11 most operators take no negative axes."""
+    holder = node.outputs[0] if form.op_type == "Unsqueeze" else node.inputs[0] if node.inputs else None
+    rank = None if holder is None else holder.rank
+    if rank is None or form.op_type in _NEGATIVE_AXES:
+        return
+    axis, axes = form.attributes.get("axis"), form.attributes.get("axes")
+    if isinstance(axis, int) and axis < 0:
+        form.attributes["axis"] = axis + rank
+    if isinstance(axes, tuple) and any(a < 0 for a in axes):
+        form.attributes["axes"] = tuple(a % rank for a in axes)
 
 
 @cache
@@ -282,13 +306,17 @@ _ONNX_NAMES = {t: t.name.lower() for t in DType}
 
 
 def _type_text(value: Value | None) -> str:
-    type_ = None if value is None else value.type
+    return "" if value is None else _text_of(value.type)
+
+
+def _text_of(type_: Type) -> str:
     if isinstance(type_, TensorType):
         return f"tensor({_ONNX_NAMES[type_.dtype]})"
     if isinstance(type_, SequenceType) and isinstance(type_.element, TensorType):
         return f"seq(tensor({_ONNX_NAMES[type_.element.dtype]}))"
     if isinstance(type_, OptionalType):
-        return ""
+        inner = _text_of(type_.element)
+        return f"optional({inner})" if inner else ""
     return ""
 
 
