@@ -61,6 +61,7 @@ class Optimized:
     Attributes:
         nodes_before: number of nodes, those of regions included; ``nodes_after`` likewise.
         pipeline: the pipeline text that ran.
+        check: what ``check_each_pass`` saw: the number of samples and the worst error of every output; None without it.
     """
 
     model: Model
@@ -69,6 +70,7 @@ class Optimized:
     pipeline: str
     nodes_before: int
     nodes_after: int
+    check: dict[str, Any] | None = None
 
     def passes(self) -> list[dict[str, Any]]:
         """What each pass that changed something did, in order, without times."""
@@ -153,15 +155,17 @@ def _run(model: Model, settings: Settings) -> Optimized:
     if settings.bisect_limit is not None:
         observers.append(BisectLimit(settings.bisect_limit))
     before = node_count(model)
+    check = None
     if settings.check_each_pass:
         from .runtime.checking import run_checked
 
-        reports = run_checked(model, pipeline, feeds=_feeds(model, settings.data), context=context, observers=observers)
+        checked = run_checked(model, pipeline, feeds=_feeds(model, settings.data), context=context, observers=observers)
+        reports, check = checked.reports, checked.check.to_json()
     else:
         reports = PassManager(pipeline, observers).run(model, context)
     if settings.opset is not None:
         model.opsets[""] = settings.opset
-    return Optimized(model, reports, context, pipeline, before, node_count(model))
+    return Optimized(model, reports, context, pipeline, before, node_count(model), check)
 
 
 def pipeline_text(settings: Settings, model: Model) -> str:

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..ir.custom import libraries_of
+from ..ir.custom import is_custom, libraries_of
 from ..ir.diagnostics import Diagnostic, Exit, code
+from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node
 from ..ir.model import Model
+from ..lowering.backend import E_LOAD
 from ..lowering.ort.engine import Engine
 from ..lowering.signature import Signature
 from ..passes.base import Pass
@@ -21,17 +23,17 @@ from ..passes.context import Context
 from ..passes.manager import PassManager, PassReport
 from ..passes.observers import BisectLimit, CheckEachPass, Observer
 from .compare import Difference, difference
-from .judge import CONDITIONING_LIMIT, Judge
-from .mixed import load_engine, python_operators
+from .judge import Judge
+from .mixed import load_engine
+from .noise import CAP, allowance, noise_floor
+from .subject import Subject
 from .synthesize import synthesize_feeds
 
 E_MEANING = code(
     "E0621",
     "a pass changed what the model computes",
-    "`--check-each-pass` ran the model before and after every pass on the same inputs and found other "
-    "outputs beyond rounding. The "
-    "named rewrite is the first that, applied together with those before it, changes them. Please report "
-    "it with the model.",
+    "`--check-each-pass` ran the model before and after every pass on the same inputs and found other outputs beyond rounding. The "
+    "named rewrite is the first that, applied together with those before it, changes them. Please report it with the model.",
     Exit.GATE_FAILED,
 )
 
@@ -41,6 +43,7 @@ class OutputCheck:
 
     Attributes:
         feeds: the inputs used.
+        outputs: by output, the figures of the pass after which the error was the largest in units of its tolerance.
     """
 
     def __init__(self, source: Model, feeds: Sequence[Mapping[str, Any]] | None = None, *, scale: float = 1.0, seed: int = 0) -> None:
@@ -61,18 +64,17 @@ class OutputCheck:
             feeds = synthesize_feeds(source, seed, accepts=lambda made: _runs(source, made))
         signature = Signature.of(source)
         self.feeds = [signature.check(feed, f"sample {i}") for i, feed in enumerate(feeds)]
+        self._seed, self._scale = seed, scale
         self._expected = _evaluate(source, self.feeds)
+        self._floors: dict[int, dict[str, float]] = {}
+        self.outputs: dict[str, OutputFigures] = {}
         again = _evaluate(source, self.feeds)
-        optimised = _evaluate(source, self.feeds, level="all")
         self._random: set[str] = set()
-        self._spread: dict[str, float] = {}
-        for first, second, third in zip(self._expected, again, optimised, strict=True):
+        for first, second in zip(self._expected, again, strict=True):
             for name in self._names:
-                if difference(first[name], second[name]).relative > 0:
+                change = difference(first[name], second[name])
+                if change.relative > self._plain(change, first[name]):
                     self._random.add(name)
-                own = difference(first[name], third[name]).relative
-                if own < CONDITIONING_LIMIT:
-                    self._spread[name] = max(self._spread.get(name, 0.0), 4 * own)
 
     def problem(self, graph: Graph) -> str | None:
         """What is wrong with the outputs of a rewritten graph, None when they are equal up to rounding."""
@@ -83,27 +85,78 @@ class OutputCheck:
         for index, (expected, actual) in enumerate(zip(self._expected, found, strict=True)):
             for name, result in zip(self._names, actual.values(), strict=True):
                 change = difference(expected[name], result)
-                allowed = self._tolerance(name, change, expected[name])
-                if name in self._random and change.kind != "shape":
+                if change.kind == "shape":
+                    return f"output '{name}' of sample {index} has another shape"
+                if name in self._random:
                     continue
-                if change.relative > allowed:
+                figures = self._judged(index, name, change, expected[name])
+                if change.relative > figures.tolerance:
                     what = "relative error" if change.kind == "float" else "share of unequal elements"
-                    if change.kind == "shape":
-                        return f"output '{name}' of sample {index} has another shape"
-                    return f"output '{name}' of sample {index}: {what} {change.relative:.3g}, at most {allowed:.3g} is rounding"
+                    text = f"output '{name}' of sample {index}: {what} {change.relative:.3g}, at most {figures.tolerance:.3g} is rounding"
+                    floor = figures.noise_floor
+                    return text if floor is None else f"{text} (the noise floor is {floor:.3g})"
+                if name not in self.outputs or self.outputs[name].severity <= figures.severity:
+                    self.outputs[name] = figures
         return None
 
-    def _tolerance(self, name: str, change: Difference, value: Any) -> float:
-        from ..ir.dtypes import DType
+    def _judged(self, index: int, name: str, change: Difference, value: Any) -> OutputFigures:
+        """An error with its tolerance; the noise floor of the sample is measured when the plain one does not do."""
+        plain = self._plain(change, value)
+        if change.relative <= plain or change.kind != "float" or change.relative > CAP * self._scale:
+            return OutputFigures(change.relative, plain)
+        if index not in self._floors:
+            with Subject(self._model) as subject:
+                self._floors[index] = noise_floor(subject, self.feeds[index], seed=self._seed)
+        floor = self._floors[index].get(name)
+        return OutputFigures(change.relative, plain if floor is None else max(plain, self._scale * allowance(floor)), floor)
 
+    def _plain(self, change: Difference, value: Any) -> float:
         dtype = DType.from_numpy(value.dtype) if hasattr(value, "dtype") else None
-        return max(self._judge.unknown(dtype, None, change), self._spread.get(name, 0.0))
+        return self._judge.unknown(dtype, None, change)
+
+    def to_json(self) -> dict[str, Any]:
+        """The samples and, by output, the worst error that any pass has caused so far."""
+        return {
+            "samples": len(self.feeds),
+            "outputs": [
+                {"name": name, "worst": figures.worst, "tolerance": figures.tolerance, "noise_floor": figures.noise_floor}
+                for name, figures in self.outputs.items()
+            ],
+        }
 
     def __call__(self, graph: Graph, step: Pass) -> None:
         """Raise `Diagnostic` E0621 when the graph's outputs differ; for the observer `CheckEachPass`."""
         reason = self.problem(graph)
         if reason is not None:
             raise Diagnostic(E_MEANING, f"pass '{step.name}' changed the model: {reason}")
+
+
+@dataclass(frozen=True)
+class OutputFigures:
+    """An output's error after a pass.
+
+    Attributes:
+        worst: relative error against the source model.
+        tolerance: up to which it counts as rounding.
+        noise_floor: how far rounding alone moves the output, None where the plain tolerance did.
+    """
+
+    worst: float
+    tolerance: float
+    noise_floor: float | None = None
+
+    @property
+    def severity(self) -> float:
+        """The error in units of the tolerance."""
+        return self.worst / self.tolerance if self.tolerance else 0.0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `run_checked` did: the report of every pass, and the errors that it saw."""
+
+    reports: list[PassReport]
+    check: OutputCheck
 
 
 class _Snapshot(Observer):
@@ -126,7 +179,7 @@ def run_checked(
     observers: Iterable[Observer] = (),
     scale: float = 1.0,
     seed: int = 0,
-) -> list[PassReport]:
+) -> Checked:
     """Run a pipeline in place and check the outputs after every pass; a failure is traced to one rewrite.
 
     Args:
@@ -150,7 +203,7 @@ def run_checked(
 
     manager = PassManager(passes, (*observers, snapshot, CheckEachPass(judge)))
     try:
-        return manager.run(model, context)
+        return Checked(manager.run(model, context), check)
     except Diagnostic as error:
         if error.code == E_MEANING:
             _blame(error, guilty[0], snapshot.copy, context, check)
@@ -221,7 +274,9 @@ def _identity(node: Node) -> str:
 def _runs(model: Model, feeds: Mapping[str, Any]) -> bool:
     try:
         _evaluate(model, [Signature.of(model).check(feeds)])
-    except Diagnostic:
+    except Diagnostic as error:
+        if error.code == E_LOAD:
+            raise  # no feeds can help
         return False
     return True
 
@@ -232,7 +287,7 @@ def _evaluate(model: Model, feeds: Sequence[Mapping[str, Any]], level: str = "di
         path = Path(folder) / "model.onnx"
         model.save(path, external_data=True)
         libraries = libraries_of(model)
-        if python_operators(model, libraries):
+        if any(is_custom(node.op) for node in model.graph.walk()):
             from onnx import load
 
             proto = load(str(path), load_external_data=False)

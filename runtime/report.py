@@ -18,6 +18,8 @@ class ErrorFigures:
         worst: the largest of any sample.
         max_abs: the largest absolute difference.
         tolerance: the relative error up to which it counts as rounding.
+        noise_floor: how far rounding alone moves the tensor on the worst sample, where that was measured
+            because the plain tolerance did not do; ``tolerance`` already takes it into account.
         mismatch: share of unequal elements (floats: NaN and infinities on one side only).
     """
 
@@ -26,6 +28,7 @@ class ErrorFigures:
     max_abs: float
     tolerance: float
     mismatch: float = 0.0
+    noise_floor: float | None = None
 
     @property
     def within(self) -> bool:
@@ -46,6 +49,7 @@ class ErrorFigures:
             "sqnr_db": _number(sqnr_db(self.relative)),
             "max_abs": _number(self.max_abs),
             "tolerance": self.tolerance,
+            "noise_floor": self.noise_floor,
             "mismatch": self.mismatch,
             "within": self.within,
         }
@@ -166,6 +170,11 @@ class Report:
         return all(output.passed for output in self.outputs)
 
     @property
+    def layers_passed(self) -> bool | None:
+        """Whether no layer by itself computes something else; None when no layers were compared."""
+        return self.first_diverging is None if self.layers else None
+
+    @property
     def first_diverging(self) -> LayerReport | None:
         """The first layer in topological order that itself computes something else; a layer that only
         inherits error is not it.
@@ -179,6 +188,7 @@ class Report:
             "a": self.a,
             "b": self.b,
             "passed": self.passed,
+            "layers_passed": self.layers_passed,
             "samples": self.samples,
             "outputs": [output.to_json() for output in self.outputs],
             "first_diverging": None if first is None else first.to_json(),

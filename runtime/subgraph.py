@@ -6,8 +6,11 @@ through the reader and the writer that are to be checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from ..ir.dtypes import DType
 
 CUT_SUFFIX = "@computed"
 _RANDOM = frozenset(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"))
@@ -41,6 +44,10 @@ class ProtoGraph:
                     self.producer[name] = index
         self.reads: list[list[str]] = [list(dict.fromkeys((*filter(None, n.input), *captures(n)))) for n in self.nodes]
         self._random_functions = {(f.domain, f.name) for f in model.functions if any(_is_random(n, frozenset()) for n in f.node)}
+
+    def weight_bytes(self) -> int:
+        """The size of the constants."""
+        return sum(DType.from_code(t.data_type).nbytes(math.prod(t.dims)) for t in self.constants.values())
 
     def random_node(self, index: int) -> bool:
         """Whether the node, a subgraph of it or a function it calls draws random numbers."""
@@ -138,6 +145,17 @@ def _declare(name: str, code: int, rank: int) -> Any:
     for _ in range(rank):
         shape.dim.add()
     return value
+
+
+def constant_tensors(graph: Any) -> Iterator[Any]:
+    """The initializers and Constant tensors of a graph and of its subgraphs."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "value" and attribute.HasField("t") and node.op_type == "Constant":
+                yield attribute.t
+            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+                yield from constant_tensors(inner)
 
 
 def captures(node: Any) -> list[str]:

@@ -15,11 +15,12 @@ from ..ir.dtypes import DType
 from ..ir.model import Model
 from ..ir.serial.debug import ORIGINS, SOURCES
 from ..ir.serial.reader import read_model
+from ..lowering.backend import E_LOAD
 from ..lowering.ort.engine import Engine
 from ..lowering.signature import Signature
 from .bundle import Bundle, is_bundle, load_bundle
 from .mixed import MixedEngine, load_engine, python_operators
-from .subgraph import ProtoGraph
+from .subgraph import ProtoGraph, constant_tensors
 
 E_COMPARE = code(
     "E0622",
@@ -61,10 +62,11 @@ class Subject:
     def _open(self, source: str | Path | Model | Bundle) -> None:
         self._folder: Path = Path(self._scratch.name)
         self._bundle: Bundle | None = None
+        self._opened_bundle = False
         self.libraries: tuple[str, ...] = tuple(str(library) for library in self._given)
         self.model: Model | None = None
         if isinstance(source, str | Path) and is_bundle(source):
-            source = load_bundle(source)
+            source, self._opened_bundle = load_bundle(source), True
         if isinstance(source, Bundle):
             self._open_bundle(source)
         elif isinstance(source, Model):
@@ -96,7 +98,7 @@ class Subject:
     def _lighten(self, proto: Any, folder: Path) -> Any:
         """Move inline weights to a scratch file unless the model keeps weights in files of its own already."""
         tensors = list(proto.graph.initializer)
-        if any(t.data_location == t.EXTERNAL for t in tensors):
+        if any(t.data_location == t.EXTERNAL for t in constant_tensors(proto.graph)):
             self._folder = folder
             return proto
         position = 0
@@ -128,15 +130,14 @@ class Subject:
         name = facts.get("precision")
         return DType.from_short(name) if name in {d.short for d in DType} else None
 
-    def engine(self, part: Any, *, level: str = "disable") -> Engine | MixedEngine:
-        """A session for a model cut out of this one."""
-        return load_engine(
-            part,
-            level=level,
-            libraries=self.libraries,
-            data_folder=self._folder.resolve(),
-            where=self.label,
-        )
+    @property
+    def folder(self) -> Path:
+        """Where the external weights of the graph lie."""
+        return self._folder.resolve()
+
+    def engine(self, part: Any, *, level: str = "disable", data_folder: Path | None = None) -> Engine | MixedEngine:
+        """A session for a model cut out of this one, or for a variant of it with weights in a folder of its own."""
+        return load_engine(part, level=level, libraries=self.libraries, data_folder=data_folder or self.folder, where=self.label)
 
     @cached_property
     def _whole(self) -> Engine | MixedEngine:
@@ -150,17 +151,28 @@ class Subject:
         checked = self.signature.check(feeds, self.label)
         return self._bundle.run(checked) if self._bundle is not None else self._whole.run(checked)
 
+    @property
+    def weight_bytes(self) -> int:
+        """The size of the weights, or of the bundle's files."""
+        if self.graph is not None:
+            return self.graph.weight_bytes()
+        return sum(entry["bytes"] for entry in self._bundle.manifest["files"].values()) if self._bundle is not None else 0
+
+    def release(self) -> None:
+        """Drop the loaded model; the next `run` loads it again."""
+        self.__dict__.pop("_whole", None)
+        if self._bundle is not None and self._opened_bundle:
+            self._bundle.__dict__.pop("session", None)
+
     def accepts(self, feeds: Mapping[str, Any]) -> bool:
         """Whether it runs with these feeds."""
         try:
             self.run(feeds)
-        except Diagnostic:
+        except Diagnostic as error:
+            if error.code == E_LOAD:
+                raise  # no feeds can help
             return False
         return True
-
-    def run_optimised(self, feeds: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The outputs with all of the runtime's own optimisations: the spread of honest implementations."""
-        return None if self.graph is None else self.engine(self.graph.model, level="all").run(feeds)
 
     @cached_property
     def handles(self) -> dict[str, tuple[str, ...]]:

@@ -25,27 +25,39 @@ class TensorFacts:
 
 
 class Part:
-    """A loaded piece of a model that computes some tensors, perhaps from fed intermediate tensors."""
+    """A piece of a model that computes some tensors, perhaps from fed intermediate tensors."""
 
     def __init__(self, subject: Subject, targets: Sequence[str], cut_types: Mapping[str, tuple[int, int]] | None = None) -> None:
-        """Cut the piece out of the subject's graph and load it without runtime optimisations.
+        """Cut the piece out of the subject's graph.
 
         Args:
             targets: names of the tensors wanted.
             cut_types: tensors fed instead of computed: ONNX element type code and rank by name.
-
-        Raises:
-            Diagnostic: the runtime does not load the piece.
         """
         assert subject.graph is not None
         self._renamed = {(t + CUT_SUFFIX if cut_types and t in cut_types else t): t for t in targets}
-        self._engine = subject.engine(subject.graph.extract(targets, cut_types))
-        self.inputs = list(self._engine.input_types)
+        self._subject = subject
+        self._proto = subject.graph.extract(targets, cut_types)
+        self._engine: Any = None
+        self.inputs = [value.name for value in self._proto.graph.input]
+
+    def load(self) -> None:
+        """Load the piece without runtime optimisations, unless it is; `Diagnostic` when the runtime does not
+        take it.
+        """
+        if self._engine is None:
+            self._engine = self._subject.engine(self._proto)
+            self.inputs = list(self._engine.input_types)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """The tensors by name; ``feeds`` may hold more than is needed."""
+        self.load()
         results = self._engine.run({name: feeds[name] for name in self.inputs})
         return {self._renamed[name]: value for name, value in results.items()}
+
+    def release(self) -> None:
+        """Unload the piece; the next `run` loads it again."""
+        self._engine = None
 
 
 def observe(subject: Subject, names: Sequence[str], feeds: Mapping[str, Any], *, budget: int) -> Iterator[tuple[str, Any]]:
@@ -61,7 +73,7 @@ def observe(subject: Subject, names: Sequence[str], feeds: Mapping[str, Any], *,
         start += len(chunk)
         held = 0
         for name, value in _collect(subject, chunk, feeds):
-            held += _nbytes(value)
+            held += nbytes_of(value)
             yield name, value
         if held < budget // 4:
             size *= 4
@@ -84,13 +96,14 @@ def facts_of(value: Any) -> TensorFacts | None:
     """The facts of a tensor, None for sequences and absent optionals."""
     if not isinstance(value, np.ndarray):
         return None
-    return TensorFacts(value.dtype, value.shape, _nbytes(value))
+    return TensorFacts(value.dtype, value.shape, nbytes_of(value))
 
 
-def _nbytes(value: Any) -> int:
+def nbytes_of(value: Any) -> int:
+    """The size in bytes of a tensor, or of all tensors in a sequence."""
     if isinstance(value, np.ndarray):
         return value.nbytes if value.dtype.kind != "O" else 64 * value.size
-    return sum(_nbytes(item) for item in value) if isinstance(value, list) else 0
+    return sum(nbytes_of(item) for item in value) if isinstance(value, list) else 0
 
 
 def collect_values(

@@ -11,21 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.diagnostics import Diagnostic, did_you_mean
+from ..ir.diagnostics import Diagnostic
 from ..ir.dtypes import DType
 from ..ir.model import Model
 from .bundle import Bundle
 from .compare import Difference, Moments, difference, drift, is_float, pooled
-from .dataset import Sample, iterate_dataset
-from .judge import SUSPICIOUS, Judge, conditioning, figures, spread, worst_of
+from .dataset import Sample
+from .judge import Judge, figures, worst_of
 from .layers import Layer, build_layers, coarse_types, compatible, counterparts
+from .noise import CAP, allowance, noise_floor
+from .pairing import Samples, check_inputs, output_pairs, sample_source
 from .report import ErrorFigures, LayerReport, OutputReport, Report
-from .subject import E_COMPARE, Subject
-from .tensors import Part, TensorFacts, facts_of, observe
+from .subject import Subject
+from .tensors import Part, TensorFacts, facts_of, nbytes_of, observe
 
 Source = str | Path | Model | Bundle
-Samples = Callable[[], Iterator[Sample]]
 DRIFT_LIMIT = 0.02  # of a standard deviation, respectively of the deviation itself
+HEAVY = 256 << 20  # bytes of weights of both models, above which one session is alive at a time
 
 
 def verify(
@@ -39,6 +41,7 @@ def verify(
     budget: int = 256 << 20,
     seed: int = 0,
     custom_op_libraries: Sequence[str | Path] = (),
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Run two models on the same data and compare their outputs and, by debug handle, every tensor both
     compute.
@@ -52,23 +55,28 @@ def verify(
         limit: the most samples to use.
         budget: bytes of intermediate tensors of one model held at a time (about; single tensors may be
             larger).
-        seed: for made-up inputs.
+        seed: for made-up inputs, and for measuring noise floors.
         custom_op_libraries: shared libraries with kernels for operators that the runtime does not know.
+        progress: told what is being done, in a few words.
 
     Raises:
         Diagnostic: E0622 when the signatures do not match, E0601–E0604 for bad data, and what running a model
             raises.
     """
     with Subject(a, custom_op_libraries) as first, Subject(b, custom_op_libraries) as second:
-        _check_inputs(first, second)
-        samples = _sample_source(first, data, limit, seed)
-        return _Comparison(first, second, samples, scale, budget, seed).report(layers)
+        check_inputs(first, second)
+        samples = sample_source(first, data, limit, seed)
+        return _Comparison(first, second, samples, scale, budget, seed, progress).report(layers)
 
 
 class _Comparison:
-    def __init__(self, a: Subject, b: Subject, samples: Samples, scale: float, budget: int, seed: int) -> None:
+    def __init__(
+        self, a: Subject, b: Subject, samples: Samples, scale: float, budget: int, seed: int, progress: Callable[[str], None]
+    ) -> None:
         self.a, self.b, self.samples = a, b, samples
         self.scale, self.budget, self.seed = scale, budget, seed
+        self.progress = progress
+        self.heavy = a.weight_bytes + b.weight_bytes > HEAVY
         self.result = Report(a.label, b.label, [], [])
         self.judge = Judge(frozenset(), scale)
         self.layers: dict[str, Layer] = {}
@@ -79,15 +87,18 @@ class _Comparison:
     def report(self, with_layers: bool) -> Report:
         for subject in (self.a, self.b):
             if names := subject.python_operators:
-                self.result.notes.append(f"'{subject.label}': {', '.join(names)} run in Python")
+                self.result.notes.append(f"'{subject.label}': no kernel, therefore in Python: {', '.join(names)}")
         if self.a.graph is not None and self.b.graph is not None:
             self._map(with_layers)
         else:
             self.result.notes.append("one side gives no intermediate tensors: only outputs are compared")
         self._compare_outputs()
         if with_layers and self.layers:
+            done = 0
             for chunk in self._chunks():
+                self.progress(f"layers {done + 1} to {done + len(chunk)} of {len(self.layers)}")
                 self._compare_layers(chunk)
+                done += len(chunk)
             self._explain()
         return self.result
 
@@ -98,6 +109,7 @@ class _Comparison:
         assert a.graph is not None and b.graph is not None
         mapped = counterparts(a, b)
         if with_layers:
+            self.progress("looking at the tensors")
             feeds = next(self.samples()).feeds
             names_b = [name for node in b.graph.nodes for name in node.output if name]
             self.facts_a = self._observe(a, list(dict.fromkeys(mapped.values())), feeds)
@@ -134,33 +146,71 @@ class _Comparison:
     # -- outputs
     # -----------------------------------------------------------------------------------------------
     def _compare_outputs(self) -> None:
-        pairs = _output_pairs(self.a, self.b)
+        pairs = output_pairs(self.a, self.b)
         parts: dict[str, list[Difference]] = {name: [] for name, _ in pairs}
         expected: dict[str, list[Difference]] = {name: [] for name, _ in pairs}
         moments = {name: (Moments(), Moments()) for name, _ in pairs}
         order = [spec.name for spec in self.a.signature.outputs]
-        spreads: dict[str, float] = {}
-        for index, sample in enumerate(self.samples()):
-            self.result.samples.append(sample.name)
-            self.result.notes += [f"sample '{sample.name}': {warning}" for warning in sample.warnings]
-            left, right = self.a.run(sample.feeds), self.b.run(sample.feeds)
-            for name, other in pairs:
-                parts[name].append(difference(left[name], right[other]))
-                if sample.expected is not None and order.index(name) < len(sample.expected):
-                    expected[name].append(difference(sample.expected[order.index(name)], right[other]))
-                for moment, value in zip(moments[name], (left[name], right[other]), strict=True):
-                    if isinstance(value, np.ndarray) and is_float(value):
-                        moment.add(value)
-            if index == 0:
-                failing = [n for n, o in pairs if not self._within(n, o, parts[n])]
-                spreads = spread(self.a, sample.feeds, left) if failing else {}
+        for block in self._blocks(self.a):
+            for sample, left in block:
+                self.result.samples.append(sample.name)
+                self.result.notes += [f"sample '{sample.name}': {warning}" for warning in sample.warnings]
+                right = self.b.run(sample.feeds)
+                for name, other in pairs:
+                    parts[name].append(difference(left[name], right[other]))
+                    if sample.expected is not None and order.index(name) < len(sample.expected):
+                        expected[name].append(difference(sample.expected[order.index(name)], right[other]))
+                    for moment, value in zip(moments[name], (left[name], right[other]), strict=True):
+                        if isinstance(value, np.ndarray) and is_float(value):
+                            moment.add(value)
+            self._free(self.b)
+        found = {name: figures(parts[name], pooled(parts[name]), self._output_tolerance(o, worst_of(parts[name]))) for name, o in pairs}
+        self._measure_noise(found, parts)
         for name, other in pairs:
-            allowed = max(self._output_tolerance(other, worst_of(parts[name])), spreads.get(name, 0.0))
-            self.result.outputs.append(self._output_report(name, other, parts[name], expected[name], moments[name], allowed))
+            self.result.outputs.append(self._output_report(other, name, found[name], parts[name], expected[name], moments[name]))
 
-    def _within(self, name: str, other: str, parts: list[Difference]) -> bool:
-        worst = worst_of(parts)
-        return worst.relative <= self._output_tolerance(other, worst)
+    def _blocks(self, runner: Subject | Part) -> Iterator[list[tuple[Sample, dict[str, Any]]]]:
+        """Samples with what a model gives for them, as many at a time as fit the budget; a heavy model is
+        dropped before they are handed over.
+        """
+        waiting = self.samples()
+        while True:
+            block: list[tuple[Sample, dict[str, Any]]] = []
+            held = 0
+            for sample in waiting:
+                self.progress(f"sample '{sample.name}'")
+                block.append((sample, runner.run(sample.feeds)))
+                held += sum(map(nbytes_of, block[-1][1].values())) + sum(map(nbytes_of, sample.feeds.values()))
+                if held >= self.budget:
+                    break
+            self._free(runner)
+            if not block:
+                return
+            yield block
+
+    def _free(self, runner: Subject | Part) -> None:
+        if self.heavy:
+            runner.release()
+
+    def _measure_noise(self, found: dict[str, ErrorFigures], parts: Mapping[str, list[Difference]]) -> None:
+        """Raise the tolerances of outputs that rounding alone moves as far, each on its worst sample."""
+        wanted: dict[int, list[str]] = {}
+        for name, error in found.items():
+            worst = worst_of(parts[name])
+            if not error.within and worst.kind == "float" and worst.relative <= CAP * self.scale:
+                wanted.setdefault(parts[name].index(worst), []).append(name)
+        subject = self.a if self.a.graph is not None else self.b
+        for index, sample in enumerate(self.samples() if wanted else ()):
+            if index in wanted:
+                self.progress(f"measuring the noise floor on sample '{sample.name}'")
+                floors = noise_floor(subject, sample.feeds, seed=self.seed)
+                for name in wanted[index]:
+                    found[name] = self._with_noise(found[name], floors.get(name))
+
+    def _with_noise(self, error: ErrorFigures, floor: float | None) -> ErrorFigures:
+        if floor is None:
+            return error
+        return replace(error, noise_floor=floor, tolerance=max(error.tolerance, self.scale * allowance(floor)))
 
     def _output_tolerance(self, name: str, worst: Difference) -> float:
         spec = next(s for s in self.b.signature.outputs if s.name == name)
@@ -172,15 +222,14 @@ class _Comparison:
 
     def _output_report(
         self,
-        name: str,
         other: str,
+        name: str,
+        error: ErrorFigures,
         parts: list[Difference],
         expected: list[Difference],
         moments: tuple[Moments, Moments],
-        allowed: float,
     ) -> OutputReport:
-        error = figures(parts, pooled(parts), allowed)
-        against = figures(expected, pooled(expected), allowed) if expected else None
+        against = figures(expected, pooled(expected), error.tolerance) if expected else None
         layer = self.layers.get(other)
         if layer is not None and layer.random and parts[0].kind != "shape":
             count = max(moments[0].count, 1)
@@ -188,9 +237,12 @@ class _Comparison:
             moved = [flag for flag in moved if flag in ("bias", "gain")]
             why = "random: distributions differ" if moved else "random: compared by distribution only"
             return OutputReport(name, error, not moved, against, why)
+        why = ""
         if parts[0].kind == "exact" and 0 < error.worst <= error.tolerance:
-            return OutputReport(name, error, True, against, "a few elements decided by nearly equal numbers differ")
-        return OutputReport(name, error, error.within, against)
+            why = "a few elements decided by nearly equal numbers differ"
+        elif error.noise_floor is not None:
+            why = f"ill-conditioned: rounding alone moves it by {error.noise_floor:.2g}" if error.within else "more than rounding explains"
+        return OutputReport(name, error, error.within, against, why)
 
     # -- layers
     # ------------------------------------------------------------------------------------------------
@@ -198,33 +250,36 @@ class _Comparison:
         targets = [layer.name for layer in chunk]
         edges = list(dict.fromkeys(e for layer in chunk for e in layer.edges if e in self.mapped))
         wanted = list(dict.fromkeys([self.mapped[name] for name in (*targets, *edges)]))
-        part_a, part_b = Part(self.a, wanted), Part(self.b, targets)
+        part_b = Part(self.b, targets)
         isolated = self._isolated_part(targets)
         gathered = {layer.name: _Gathered() for layer in chunk}
-        for sample in self.samples():
-            left, right = part_a.run(sample.feeds), part_b.run(sample.feeds)
-            alone = None
+        for block in self._blocks(Part(self.a, wanted)):
+            for sample, left in block:
+                right = part_b.run(sample.feeds)
+                for layer in chunk:
+                    gathered[layer.name].add(left[layer.reference], right[layer.name], count=isolated is None)
+            self._free(part_b)
             if isolated is not None:
-                alone = isolated.run(self._fed(sample.feeds, left, isolated.inputs))
-            for layer in chunk:
-                reference = left[layer.reference]
-                gathered[layer.name].add(reference, right[layer.name], None if alone is None else alone[layer.name])
+                for sample, left in block:
+                    alone = isolated.run(self._fed(sample.feeds, left, isolated.inputs))
+                    for layer in chunk:
+                        gathered[layer.name].add_alone(left[layer.reference], alone[layer.name])
+                self._free(isolated)
         for layer in chunk:
             self.result.layers.append(self._layer_report(layer, gathered[layer.name]))
 
-    def _cut_types(self) -> dict[str, tuple[int, int]]:
-        types = {}
-        for name in self.mapped:
-            facts = self.facts_b[name]
-            types[name] = (DType.from_numpy(facts.dtype).code, len(facts.shape))
-        return types
+    def _cut_types(self, names: Iterable[str], facts: Mapping[str, TensorFacts]) -> dict[str, tuple[int, int]]:
+        return {name: (DType.from_numpy(facts[name].dtype).code, len(facts[name].shape)) for name in names}
 
     def _isolated_part(self, targets: list[str]) -> Part | None:
         try:
-            return Part(self.b, targets, self._cut_types())
+            part = Part(self.b, targets, self._cut_types(self.mapped, self.facts_b))
+            part.load()
         except Diagnostic as error:
             self.result.notes.append(f"layers from '{targets[0]}' on cannot be run alone: {error.message}")
             return None
+        self._free(part)
+        return part
 
     def _fed(self, feeds: Mapping[str, Any], left: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Feeds of an isolated part: the reference's tensors in the element types of the second model."""
@@ -244,12 +299,13 @@ class _Comparison:
         if gathered.isolated and not layer.draws:
             worst = worst_of(gathered.isolated)
             alone = figures(gathered.isolated, pooled(gathered.isolated), self.judge.isolated(layer, own, worst))
-            if not alone.within and worst.kind == "float" and alone.worst < SUSPICIOUS:
-                alone = self._reconsider(layer, alone)
+            alone = self._reconsider(layer, alone, gathered.isolated, layer.edges)
         accumulated = None
         if not layer.random:
             allowed = self.judge.accumulated(layer, own, worst_of(gathered.accumulated))
             accumulated = figures(gathered.accumulated, pooled(gathered.accumulated), allowed)
+            if alone is None:
+                accumulated = self._reconsider(layer, accumulated, gathered.accumulated, ())
         report = LayerReport(
             layer.name,
             layer.reference,
@@ -269,21 +325,26 @@ class _Comparison:
             report.quantiles = (first.quantiles(), second.quantiles())
         return report
 
-    def _reconsider(self, layer: Layer, alone: ErrorFigures) -> ErrorFigures:
-        """Raise the tolerance of a layer that magnifies the rounding errors of its inputs."""
-        sample = next(self.samples())
-        edges = list(dict.fromkeys(self.mapped[e] for e in layer.edges if e in self.mapped))
-        left = Part(self.a, edges).run(sample.feeds) if edges else {}
-        fed = self._fed(sample.feeds, left, layer.edges)
-        justified = self.scale * conditioning(self.b, layer.name, self._cut_types(), fed, self.seed)
-        return replace(alone, tolerance=justified) if justified > alone.tolerance else alone
+    def _reconsider(self, layer: Layer, error: ErrorFigures, parts: list[Difference], edges: Iterable[str]) -> ErrorFigures:
+        """Raise the tolerance of a layer that magnifies rounding errors, measured in the reference from the
+        tensors at the layer's edges.
+        """
+        worst = worst_of(parts)
+        if error.within or worst.kind != "float" or worst.relative > CAP * self.scale:
+            return error
+        assert self.a.graph is not None
+        sample = next(s for index, s in enumerate(self.samples()) if index == parts.index(worst))
+        cuts = list(dict.fromkeys(self.mapped[e] for e in edges if e in self.mapped))
+        left = Part(self.a, cuts).run(sample.feeds) if cuts else {}
+        part = self.a.graph.extract([layer.reference], self._cut_types(cuts, self.facts_a))
+        floors = noise_floor(self.a, {**sample.feeds, **left}, part=part, seed=self.seed)
+        return self._with_noise(error, max(floors.values(), default=None))
 
     def _explain(self) -> None:
         result = self.result
         if not result.passed and result.first_diverging is None:
             result.notes.append(
-                "every layer alone is within its tolerance: the error builds up over the layers, or the "
-                "runtime's own "
+                "every layer alone is within its tolerance: the error builds up over the layers, or the runtime's own "
                 "optimisations cause it"
             )
 
@@ -296,55 +357,18 @@ class _Gathered:
         self.isolated: list[Difference] = []
         self.moments = (Moments(), Moments())
 
-    def add(self, reference: Any, other: Any, alone: Any) -> None:
+    def add(self, reference: Any, other: Any, *, count: bool) -> None:
+        """Take in one sample; ``count`` tells whether the distribution of ``other`` is the one to look at."""
         self.accumulated.append(difference(reference, other))
-        if alone is not None:
-            self.isolated.append(difference(reference, alone))
+        if count:
+            self._count(reference, other)
+
+    def add_alone(self, reference: Any, alone: Any) -> None:
+        """Take in what the layer makes of the reference's tensors."""
+        self.isolated.append(difference(reference, alone))
+        self._count(reference, alone)
+
+    def _count(self, reference: Any, other: Any) -> None:
         if is_float(reference):
             self.moments[0].add(reference)
-            self.moments[1].add(other if alone is None else alone)
-
-
-def _check_inputs(a: Subject, b: Subject) -> None:
-    names_a = [s.name for s in a.signature.inputs]
-    names_b = [s.name for s in b.signature.inputs]
-    for name in names_b:
-        if name not in names_a:
-            missing = [n for n in names_a if n not in names_b]
-            hint = did_you_mean(name, missing or names_a)
-            raise Diagnostic(E_COMPARE, f"'{b.label}' takes an input '{name}' that '{a.label}' does not", hint=hint)
-    for name in names_a:
-        if name not in names_b:
-            raise Diagnostic(E_COMPARE, f"'{a.label}' takes an input '{name}' that '{b.label}' does not")
-
-
-def _output_pairs(a: Subject, b: Subject) -> list[tuple[str, str]]:
-    names_a = [s.name for s in a.signature.outputs]
-    names_b = [s.name for s in b.signature.outputs]
-    if len(set(names_a)) == len(names_a) and set(names_a) <= set(names_b):
-        return [(name, name) for name in names_a]
-    if len(names_a) == len(names_b):
-        return list(zip(names_a, names_b, strict=True))
-    missing = [n for n in names_a if n not in names_b]
-    hint = did_you_mean(missing[0], names_b) if missing else ""
-    raise Diagnostic(E_COMPARE, f"'{b.label}' lacks outputs of '{a.label}': {', '.join(missing)}", hint=hint)
-
-
-def _sample_source(subject: Subject, data: Any, limit: int | None, seed: int) -> Samples:
-    signature = subject.signature
-    if data is None:
-        from .synthesize import synthesize_feeds
-
-        if subject.model is None:
-            raise Diagnostic(E_COMPARE, f"'{subject.label}' tells too little to make up inputs", hint="give --data")
-        feeds = synthesize_feeds(subject.model, seed, count=limit or 1, accepts=subject.accepts)
-        made = [Sample(f"synthetic {i}", subject.signature.check(f)) for i, f in enumerate(feeds)]
-        return lambda: iter(made)
-    if isinstance(data, str | Path):
-        return lambda: iterate_dataset(data, signature, limit=limit)
-    samples = [s if isinstance(s, Sample) else Sample(str(i), dict(s)) for i, s in enumerate(data)]
-    if not samples:
-        raise Diagnostic(E_COMPARE, "there are no samples to compare the models on")
-    for sample in samples[:limit]:
-        sample.feeds = signature.check(sample.feeds, f"sample '{sample.name}'")
-    return lambda: iter(samples[:limit])
+            self.moments[1].add(other)

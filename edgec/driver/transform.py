@@ -132,6 +132,10 @@ def _operators(model: Model) -> dict[str, int]:
 def _story(result: Optimized, timing: Timing) -> dict[str, Any]:
     for note in result.context.notes:
         say(f"note: {note}")
+    for output in (result.check or {}).get("outputs", ()):
+        if output["noise_floor"] is not None:
+            what = f"rounding alone moves it by {output['noise_floor']:.2g} (noise floor), the passes moved it by {output['worst']:.2g}"
+            say(f"note: output '{output['name']}' is ill-conditioned on these inputs: {what}")
     return {
         "pipeline": result.pipeline,
         "nodes": {"before": result.nodes_before, "after": result.nodes_after},
@@ -143,6 +147,7 @@ def _story(result: Optimized, timing: Timing) -> dict[str, Any]:
         "rewrites": result.context.rewrites,
         "last_rewrite": result.context.last_rewrite,
         "notes": [str(note) for note in result.context.notes],
+        "check": result.check,
     }
 
 

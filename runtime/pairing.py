@@ -1,0 +1,61 @@
+"""What two models have in common before anything runs: their inputs, their outputs and the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..ir.diagnostics import Diagnostic, did_you_mean
+from .dataset import Sample, iterate_dataset
+from .subject import E_COMPARE, Subject
+
+Samples = Callable[[], Iterator[Sample]]
+
+
+def check_inputs(a: Subject, b: Subject) -> None:
+    """Raise `Diagnostic` E0622 unless both models take the same inputs."""
+    names_a = [s.name for s in a.signature.inputs]
+    names_b = [s.name for s in b.signature.inputs]
+    for name in names_b:
+        if name not in names_a:
+            missing = [n for n in names_a if n not in names_b]
+            hint = did_you_mean(name, missing or names_a)
+            raise Diagnostic(E_COMPARE, f"'{b.label}' takes an input '{name}' that '{a.label}' does not", hint=hint)
+    for name in names_a:
+        if name not in names_b:
+            raise Diagnostic(E_COMPARE, f"'{a.label}' takes an input '{name}' that '{b.label}' does not")
+
+
+def output_pairs(a: Subject, b: Subject) -> list[tuple[str, str]]:
+    """Corresponding outputs, by name where the first model's names are all there, else by position."""
+    names_a = [s.name for s in a.signature.outputs]
+    names_b = [s.name for s in b.signature.outputs]
+    if len(set(names_a)) == len(names_a) and set(names_a) <= set(names_b):
+        return [(name, name) for name in names_a]
+    if len(names_a) == len(names_b):
+        return list(zip(names_a, names_b, strict=True))
+    missing = [n for n in names_a if n not in names_b]
+    hint = did_you_mean(missing[0], names_b) if missing else ""
+    raise Diagnostic(E_COMPARE, f"'{b.label}' lacks outputs of '{a.label}': {', '.join(missing)}", hint=hint)
+
+
+def sample_source(subject: Subject, data: Any, limit: int | None, seed: int) -> Samples:
+    """A function that iterates over the samples, made-up ones without data; it may be called several times."""
+    signature = subject.signature
+    if data is None:
+        from .synthesize import synthesize_feeds
+
+        if subject.model is None:
+            raise Diagnostic(E_COMPARE, f"'{subject.label}' tells too little to make up inputs", hint="give --data")
+        feeds = synthesize_feeds(subject.model, seed, count=limit or 1, accepts=subject.accepts)
+        made = [Sample(f"synthetic {i}", subject.signature.check(f)) for i, f in enumerate(feeds)]
+        return lambda: iter(made)
+    if isinstance(data, str | Path):
+        return lambda: iterate_dataset(data, signature, limit=limit)
+    samples = [s if isinstance(s, Sample) else Sample(str(i), dict(s)) for i, s in enumerate(data)]
+    if not samples:
+        raise Diagnostic(E_COMPARE, "there are no samples to compare the models on")
+    for sample in samples[:limit]:
+        sample.feeds = signature.check(sample.feeds, f"sample '{sample.name}'")
+    return lambda: iter(samples[:limit])
