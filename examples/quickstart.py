@@ -20,7 +20,7 @@ import edgec
 from edgec.ir.diagnostics import Diagnostic
 
 ROOT = Path(__file__).resolve().parents[1]
-LABELS = {".py": "python", ".md": "markdown", ".toml": "toml", ".txt": "txt", ".h": "c", ".json": "json", ".html": "html"}
+LABELS = {".py": "python", ".md": "markdown", ".toml": "toml", ".h": "c", ".json": "json", ".html": "html"}
 PIECE = 1024  # the model sees that many bytes of the beginning and of the end
 PADDING = 256
 BLOCK = 4096
@@ -49,6 +49,8 @@ def samples(limit: int = 64) -> list[tuple[Path, str]]:
     found: dict[str, list[Path]] = {}
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*.*") if p.suffix in LABELS and p.is_file()):
+            if any(part.startswith(".") or part == "site-packages" for part in path.relative_to(folder).parts):
+                continue
             if len(paths := found.setdefault(path.suffix, [])) < limit // 4 and path.stat().st_size >= 600:
                 paths.append(path)
     return [(path, LABELS[path.suffix]) for paths in found.values() for path in paths][:limit]
