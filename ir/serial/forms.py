@@ -197,6 +197,12 @@ def _absent(node: Node, form: Form) -> str | None:
     return "the operator had another meaning before opset 11"
 
 
+@_below(8, "Max", "Min", "Sum", "Mean")
+def _variadic(node: Node, form: Form) -> str | None:
+    shapes = [v.shape for v in node.inputs if v is not None]
+    return None if all(s is not None and s == shapes[0] for s in shapes) else f"{form.op_type} broadcasts from opset 8 on"
+
+
 @_below(28, "Mod")
 def _mod(node: Node, form: Form) -> str | None:
     dtype = node.inputs[0].dtype  # type: ignore[union-attr]
@@ -279,8 +285,8 @@ def _schema(name: str, version: int) -> Any:
 
 
 @cache
-def _admits(name: str, version: int, attributes: tuple[str, ...], inputs: tuple[str, ...]) -> str | None:
-    """Why the definition of ``version`` does not admit these attributes and operand types, or None."""
+def _admits(name: str, version: int, attributes: tuple[str, ...], inputs: tuple[str, ...], results: int) -> str | None:
+    """Why the definition of ``version`` does not admit these attributes, operand types and number of results, or None."""
     schema = _schema(name, version)
     if schema.deprecated:
         return f"{name} is deprecated at opset {version}"
@@ -289,6 +295,8 @@ def _admits(name: str, version: int, attributes: tuple[str, ...], inputs: tuple[
             return f"attribute '{attribute}' needs a newer opset"
     if len(inputs) > schema.max_input:
         return f"{len(inputs)} operands need a newer opset"
+    if results > schema.max_output:
+        return f"{results} results need a newer opset"
     allowed = _allowed_types(name, version)
     for index, text in enumerate(inputs):
         parameter = allowed[min(index, len(allowed) - 1)] if allowed else None
@@ -333,7 +341,8 @@ def cannot_say(node: Node, opset: int) -> str | None:
     if isinstance(form, str):
         return form
     attributes = tuple(form.attributes)
-    return _admits(op.op_name, usable[-1], attributes, tuple(_type_text(v) for v in form.inputs))
+    results = max((index for index, value in enumerate(node.outputs, 1) if value.uses), default=1)
+    return _admits(op.op_name, usable[-1], attributes, tuple(_type_text(v) for v in form.inputs), results)
 
 
 def least_opset(node: Node, start: int = OLDEST_OPSET) -> int | None:
