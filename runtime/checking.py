@@ -15,7 +15,6 @@ from ..ir.diagnostics import Diagnostic, Exit, code
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node
 from ..ir.model import Model
-from ..lowering.backend import E_LOAD
 from ..lowering.ort.engine import Engine
 from ..lowering.signature import Signature
 from ..passes.base import Pass
@@ -61,7 +60,8 @@ class OutputCheck:
         self._names = list(source.graph.output_names)
         self._judge = Judge(frozenset(), scale)
         if feeds is None:
-            feeds = synthesize_feeds(source, seed, accepts=lambda made: _runs(source, made))
+            with Subject(source) as subject:
+                feeds = synthesize_feeds(source, seed, attempt=subject.run)
         signature = Signature.of(source)
         self.feeds = [signature.check(feed, f"sample {i}") for i, feed in enumerate(feeds)]
         self._seed, self._scale = seed, scale
@@ -269,16 +269,6 @@ def _new_nodes(before: Graph, after: Graph) -> list[Node]:
 def _identity(node: Node) -> str:
     operands = ",".join("" if v is None else f"{v.name}:{v.type}" for v in node.inputs)
     return f"{node.op!r}({operands})->{','.join(v.name for v in node.outputs)}"
-
-
-def _runs(model: Model, feeds: Mapping[str, Any]) -> bool:
-    try:
-        _evaluate(model, [Signature.of(model).check(feeds)])
-    except Diagnostic as error:
-        if error.code == E_LOAD:
-            raise  # no feeds can help
-        return False
-    return True
 
 
 def _evaluate(model: Model, feeds: Sequence[Mapping[str, Any]], level: str = "disable") -> list[dict[str, Any]]:

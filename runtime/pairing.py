@@ -48,7 +48,7 @@ def sample_source(subject: Subject, data: Any, limit: int | None, seed: int) -> 
 
         if subject.model is None:
             raise Diagnostic(E_COMPARE, f"'{subject.label}' tells too little to make up inputs", hint="give --data")
-        feeds = synthesize_feeds(subject.model, seed, count=limit or 1, accepts=subject.accepts)
+        feeds = synthesize_feeds(subject.model, seed, count=limit or 1, attempt=subject.run)
         made = [Sample(f"synthetic {i}", subject.signature.check(f)) for i, f in enumerate(feeds)]
         return lambda: iter(made)
     if isinstance(data, str | Path):

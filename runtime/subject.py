@@ -15,7 +15,6 @@ from ..ir.dtypes import DType
 from ..ir.model import Model
 from ..ir.serial.debug import ORIGINS, SOURCES
 from ..ir.serial.reader import read_model
-from ..lowering.backend import E_LOAD
 from ..lowering.ort.engine import Engine
 from ..lowering.signature import Signature
 from .bundle import Bundle, is_bundle, load_bundle
@@ -163,16 +162,6 @@ class Subject:
         self.__dict__.pop("_whole", None)
         if self._bundle is not None and self._opened_bundle:
             self._bundle.__dict__.pop("session", None)
-
-    def accepts(self, feeds: Mapping[str, Any]) -> bool:
-        """Whether it runs with these feeds."""
-        try:
-            self.run(feeds)
-        except Diagnostic as error:
-            if error.code == E_LOAD:
-                raise  # no feeds can help
-            return False
-        return True
 
     @cached_property
     def handles(self) -> dict[str, tuple[str, ...]]:

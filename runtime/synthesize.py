@@ -16,19 +16,28 @@ from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..ir.model import Model
 from ..ir.types import OptionalType, SequenceType, TensorType, Type
+from ..lowering.signature import Signature
 
 E_SYNTHESIZE = code(
     "E0606",
     "no plausible inputs could be made up",
-    "The model did not run with any of the sizes that were tried. Give sample inputs with --data, or bind its dimensions with --dim.",
+    "The model did not run with any of the sizes that were tried. Give sample inputs with --data: a folder of .npz files, "
+    "one file a sample, whose keys are the names of the model's inputs.",
 )
 _FORWARDING = ("Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Transpose", "Slice", "Expand", "Clip", "Concat")
 _LENGTH = re.compile(r"seq|len|time|token|frame|past|total|steps|samples", re.I)
 _BATCH = re.compile(r"batch|^n$|^b$|^bs$", re.I)
 _FREE_EXTENT = 4
-# Sizes tried in order for (batch, length, other symbols); later ones serve models with strides and
+# Sizes tried in order for (batch, length, other symbols); later ones serve models with strides, windows and
 # downsampling.
-_TRIALS = ((2, 8, _FREE_EXTENT), (1, 8, 64), (1, 16, 224), (1, 1, 1), (1, 128, 32), (1, 16000, 320))
+_TRIALS = (
+    (2, 8, _FREE_EXTENT), (1, 8, 64), (1, 16, 224), (1, 1, 1), (1, 128, 32), (1, 512, 128), (1, 256, 512), (1, 1024, 640), (1, 16000, 320),
+)  # fmt: skip
+_STATE = re.compile(r"state|hidden|cell|memory|cache|past|^[hc]\d*(_?(in|0))?$", re.I)
+_TOTAL = re.compile(r"total|full|all", re.I)
+_RATE = re.compile(r"^sr$|rate|freq|hertz|hz$", re.I)
+_RATES = (16000, 8000)
+_COMPARISONS = ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 
 def synthesize_feeds(
@@ -37,46 +46,90 @@ def synthesize_feeds(
     *,
     count: int = 1,
     dims: Mapping[str, int] | None = None,
-    accepts: Callable[[dict[str, Any]], bool] | None = None,
+    attempt: Callable[[dict[str, Any]], Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Made-up inputs for a model.
 
     Args:
-        model: the model; its graph tells vocabulary sizes.
+        model: the model; its graph tells vocabulary sizes, and what selecting scalars are compared with.
         seed: the same seed gives the same inputs.
         count: how many sets of inputs.
-        dims: sizes of symbolic dimensions that are known; the others get small values.
-        accepts: tells whether the model runs with some inputs; without it the first attempt is taken.
+        dims: sizes of symbolic dimensions that are known; the others are tried: small ones first, then those
+            that windows, strides and downsampling need.
+        attempt: runs the model with some inputs and raises `Diagnostic` when it does not take them; without it the first
+            inputs are given.
 
     Raises:
-        Diagnostic: E0606 when ``accepts`` refuses all attempts.
+        Diagnostic: E0606 when every attempt failed.
     """
-    bindings: dict[str, int] = {}
-    for trial in _TRIALS:
-        bindings = {**_bindings(model, trial), **(dims or {})}
-        made = [_feeds(model, np.random.default_rng([seed, i]), bindings, trial) for i in range(count)]
-        if accepts is None or accepts(made[0]):
+    reasons: list[str] = []
+    choices = {value.name: scalar_choices(value) for value in model.inputs}
+    for turn in range(max((len(found) for found in choices.values()), default=1) or 1):
+        scalars = {name: found[turn % len(found)] for name, found in choices.items() if found}
+        for trial in _TRIALS:
+            bindings = {**_bindings(model, trial), **(dims or {})}
+            made = [_feeds(model, np.random.default_rng([seed, i]), bindings, trial, scalars) for i in range(count)]
+            if attempt is None:
+                return made
+            try:
+                attempt(made[0])
+            except Diagnostic as error:
+                reasons.append(f"{_listed({**bindings, **scalars})}: {error.message}")
+                continue
             return made
-    sizes = ", ".join(f"{name}={size}" for name, size in bindings.items())
-    raise Diagnostic(E_SYNTHESIZE, "the model runs with none of the sizes that were tried", hint="give inputs with --data",
-                     notes=[f"last tried: {sizes}"] if sizes else [])  # fmt: skip
+    takes = ", ".join(f"{spec.name}: {spec}" for spec in Signature.of(model).inputs)
+    raise Diagnostic(
+        E_SYNTHESIZE,
+        f"the model runs with none of the {len(reasons)} sets of sizes that were tried",
+        hint=f"give --data: a folder of .npz files, one file a sample, with the arrays {takes}",
+        notes=[f"tried {reason}" for reason in dict.fromkeys((reasons[0], reasons[-1]))],
+    )
+
+
+def _listed(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in values.items()) or "the declared sizes"
+
+
+def scalar_choices(value: Value) -> list[int]:
+    """Plausible values of an integer input with one element: what the graph compares it with, and sampling rates by name."""
+    type_ = value.type
+    if not isinstance(type_, TensorType) or type_.shape not in ((), (1,)) or not type_.dtype.is_integer:
+        return []
+    found: dict[int, None] = {}
+    for user, _ in value.uses:
+        if isinstance(user, Node) and user.op.op_name in _COMPARISONS:
+            for operand in user.inputs:
+                if operand is not None and operand is not value and operand.ints:
+                    found[operand.ints[0]] = None
+    if _RATE.search(value.name):
+        found.update(dict.fromkeys(_RATES))
+    return list(found)
 
 
 def _bindings(model: Model, trial: tuple[int, int, int]) -> dict[str, int]:
     found: dict[str, int] = {}
+    past = False
     for value in model.inputs:
-        for axis, dim in enumerate(_shape(value.type) or ()):
+        shape = _shape(value.type) or ()
+        for axis, dim in enumerate(shape):
             for name in dim.symbols() if isinstance(dim, Expr) else ():
-                found.setdefault(name, _size(name, axis, trial))
+                found.setdefault(name, _size(value.name, name, axis, len(shape), trial))
+                past = past or "past" in name.lower()
+    for name in found:
+        if past and _TOTAL.search(name) and _LENGTH.search(name):
+            found[name] = 2 * trial[1]  # what is cached and what is new
     return found
 
 
-def _size(name: str, axis: int, trial: tuple[int, int, int]) -> int:
-    if _BATCH.search(name) and not _LENGTH.search(name):
+def _size(owner: str, name: str, axis: int, rank: int, trial: tuple[int, int, int]) -> int:
+    named = not name.startswith(owner + ".")  # the reader names dimensions that have no name after their input
+    if named and _BATCH.search(name) and not _LENGTH.search(name):
         return trial[0]
-    if _LENGTH.search(name):
+    if named and _LENGTH.search(name):
         return trial[1]
-    return trial[0] if axis == 0 else trial[2]
+    if axis == 0 or (axis == 1 and rank >= 3 and _STATE.search(owner)):
+        return trial[0]
+    return trial[1] if rank == 2 else trial[2]
 
 
 def _shape(type_: Type) -> tuple[Any, ...] | None:
@@ -85,8 +138,11 @@ def _shape(type_: Type) -> tuple[Any, ...] | None:
     return type_.shape if isinstance(type_, TensorType) else None
 
 
-def _feeds(model: Model, generator: np.random.Generator, bindings: Mapping[str, Dim], trial: tuple[int, int, int]) -> dict[str, Any]:
-    return {v.name: _value(v, v.type, generator, bindings, trial) for v in model.inputs}
+def _feeds(
+    model: Model, generator: np.random.Generator, bindings: Mapping[str, Dim], trial: tuple[int, int, int], scalars: Mapping[str, int]
+) -> dict[str, Any]:
+    made = {v.name: _value(v, v.type, generator, bindings, trial) for v in model.inputs}
+    return {name: np.full_like(value, scalars[name]) if name in scalars else value for name, value in made.items()}
 
 
 def _value(value: Value, type_: Type, generator: np.random.Generator, bindings: Mapping[str, Dim], trial: tuple[int, int, int]) -> Any:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from edgec.ir.diagnostics import Diagnostic
+from edgec.ir.diagnostics import Diagnostic, Exit
 from edgec.ir.serial.reader import read_model
-from edgec.runtime.synthesize import index_limits, synthesize_feeds
+from edgec.lowering.backend import E_RUN
+from edgec.runtime.subject import Subject
+from edgec.runtime.synthesize import index_limits, scalar_choices, synthesize_feeds
 
 from .conftest import Build, declare
 
@@ -43,14 +45,59 @@ def test_masks_and_positions(build: Build) -> None:
     assert made["position_ids"].tolist() == [[0, 1, 2, 3, 4]] * 3
 
 
+def _refuse(reason: str) -> None:
+    raise Diagnostic(E_RUN, reason)
+
+
 def test_other_sizes_are_tried_until_the_model_runs(build: Build) -> None:
     node = helper.make_node("Relu", ["x"], ["y"])
     model = read_model(build("m", [node], [declare("x", [1, 3, "height", "width"])], [declare("y", None)]))
-    made = synthesize_feeds(model, accepts=lambda feeds: feeds["x"].shape[2] >= 200)[0]
+    made = synthesize_feeds(model, attempt=lambda feeds: feeds["x"].shape[2] >= 200 or _refuse("too small"))[0]
     assert made["x"].shape == (1, 3, 224, 224)
     with pytest.raises(Diagnostic) as caught:
-        synthesize_feeds(model, accepts=lambda feeds: False)
-    assert caught.value.code == "E0606"
+        synthesize_feeds(model, attempt=lambda feeds: _refuse("never"))
+    error = caught.value
+    assert error.code == "E0606" and error.exit is Exit.BAD_INPUT
+    assert "x: f32[1, 3, height, width]" in error.hint and ".npz" in error.hint
+    assert error.notes[0] == "tried height=4, width=4: never" and len(error.notes) == 2
+
+
+def test_scalars_that_select_a_branch_get_what_they_are_compared_with(build: Build) -> None:
+    """A recurrent model of audio: the window needs 512 samples, the state shares the batch, the rate picks a window."""
+    node = helper.make_node
+    nodes = [
+        node("Equal", ["sr", "low"], ["slow"]),
+        node("Where", ["slow", "eight", "sixteen"], ["window"]),
+        node("Unsqueeze", ["audio", "one"], ["wide"]),
+        node("Conv", ["wide", "kernel"], ["conv"], strides=[128]),
+        node("ReduceMean", ["conv"], ["mean"], axes=[2], keepdims=0),
+        node("Slice", ["state", "zero", "one"], ["first"]),
+        node("Squeeze", ["first", "zero"], ["flat"]),
+        node("Concat", ["mean", "flat"], ["joined"], axis=1),
+        node("Cast", ["window"], ["factor"], to=TensorProto.FLOAT),
+        node("Mul", ["joined", "factor"], ["y"]),
+    ]
+    constants = {
+        "low": np.array(8000, np.int64), "eight": np.array(1, np.int64), "sixteen": np.array(2, np.int64),
+        "zero": np.array([0], np.int64), "one": np.array([1], np.int64), "kernel": np.ones((4, 1, 300), np.float32),
+    }  # fmt: skip
+    inputs = [declare("audio", [None, None]), declare("state", [2, None, 16]), declare("sr", [], TensorProto.INT64)]
+    path = build("audio", nodes, inputs, [declare("y", None)], constants)
+    model = read_model(path)
+    assert scalar_choices(model.inputs[2]) == [8000, 16000]
+    assert scalar_choices(model.inputs[0]) == []
+    with Subject(path) as subject:
+        made = synthesize_feeds(model, attempt=subject.run)[0]
+    assert made["audio"].shape[1] >= 300 and made["state"].shape[1] == made["audio"].shape[0]
+    assert made["sr"].shape == () and made["sr"] == 8000 and made["sr"].dtype == np.int64
+
+
+def test_what_is_cached_and_what_is_new_add_up(build: Build) -> None:
+    shapes = {"x": ["batch", "sequence_length"], "past": ["batch", "past_sequence_length"], "mask": ["batch", "total_sequence_length"]}
+    nodes = [helper.make_node("Concat", ["past", "x"], ["both"], axis=1), helper.make_node("Mul", ["both", "mask"], ["y"])]
+    model = read_model(build("m", nodes, [declare(name, shape) for name, shape in shapes.items()], [declare("y", None)]))
+    made = synthesize_feeds(model)[0]
+    assert made["mask"].shape[1] == made["x"].shape[1] + made["past"].shape[1]
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT4, TensorProto.UINT8, TensorProto.BOOL])
