@@ -16,12 +16,12 @@ from typing import Literal, get_args
 
 from .diagnostics import Diagnostic, code, did_you_mean
 from .model import Model
-from .op import EDGEC, MICROSOFT, OPS, Op
+from .op import EDGEC, MICROSOFT, OPS, Op, Opaque
 
 Route = Literal["keep", "decompose", "python"]
 ROUTES: tuple[str, ...] = get_args(Route)
 STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", MICROSOFT, EDGEC))
-"""Domains whose operators are no custom operators."""
+"""Domains whose operators are no custom operators, but for those of `MICROSOFT` that have no class or were registered."""
 
 E_ROUTE = code(
     "E0209",
@@ -57,8 +57,10 @@ _selected: ContextVar[Mapping[str, Route]] = ContextVar("selected_routes", defau
 
 
 def is_custom(op: Op) -> bool:
-    """Whether an operator belongs to a domain of its own."""
-    return op.domain not in STANDARD_DOMAINS
+    """Whether an operator belongs to a domain of its own, or to that of ONNX Runtime's extensions without being known here."""
+    if op.domain not in STANDARD_DOMAINS:
+        return True
+    return op.domain == MICROSOFT and (isinstance(op, Opaque) or op.qualified_name in CUSTOM_OPS)
 
 
 def operator_class(name: str) -> type[Op] | None:
@@ -155,7 +157,7 @@ def in_python(names: Iterable[str], libraries: Iterable[str]) -> list[str]:
     unclaimed = libraries - {entry.library for entry in CUSTOM_OPS.values()}
     found: list[str] = []
     for name in dict.fromkeys(names):
-        if name.rpartition(".")[0] in STANDARD_DOMAINS:
+        if name.rpartition(".")[0] in STANDARD_DOMAINS and route_of(name) != "python":
             continue
         entry = CUSTOM_OPS.get(name)
         claimed = libraries if entry is None else unclaimed | (libraries & {entry.library})

@@ -9,10 +9,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..ir.custom import CUSTOM_OPS, E_ROUTE, STANDARD_DOMAINS, CustomOp, check_library, checked_route, route_of
+from ..ir.custom import CUSTOM_OPS, E_ROUTE, STANDARD_DOMAINS, CustomOp, check_library, checked_route, operator_class, route_of
 from ..ir.diagnostics import Diagnostic, code
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import OPS, Op, Opaque
+from ..ir.op import MICROSOFT, OPS, Op, Opaque
 from .base import Change
 from .context import Context
 from .driver import RulePass
@@ -58,7 +58,7 @@ def register_op(
     name = op if isinstance(op, str) else f"{op.domain}.{op.op_name}"
     where = f"operator '{name}'"
     domain, _, short = name.rpartition(".")
-    if domain in STANDARD_DOMAINS or not short:
+    if (domain in STANDARD_DOMAINS and domain != MICROSOFT) or not short:
         hint = "give the class a `domain`, for example domain = 'com.example'"
         raise Diagnostic(E_ROUTE, f"the domain '{domain or 'ai.onnx'}' is not one for custom operators", where, hint)
     if not isinstance(op, str) and OPS.get((domain, short)) is not op:
@@ -74,15 +74,15 @@ def register_op(
     CUSTOM_OPS[name] = CustomOp(name, chosen, held, decompose is not None, domain_version, module)
     RULES.pop(_rule_name(name), None)
     if decompose is not None:
-        _register_rule(name, decompose, Opaque if isinstance(op, str) else op)
+        _register_rule(name, decompose, operator_class(name))
 
 
 def _rule_name(name: str) -> str:
     return f"decompose-{name}"
 
 
-def _register_rule(name: str, decompose: Decompose, cls: type[Op]) -> None:
-    """The rule takes nodes of the class by name, because all operators without a class have the same one."""
+def _register_rule(name: str, decompose: Decompose, cls: type[Op] | None) -> None:
+    """The rule goes by name, because all operators without a class have the same one."""
     label = f"{decompose.__module__}.{decompose.__qualname__}"
 
     @wraps(decompose)
@@ -104,7 +104,7 @@ def _register_rule(name: str, decompose: Decompose, cls: type[Op]) -> None:
             return Decline(f"{label} gave nothing", node)
         return result if isinstance(result, Decline) else _checked(result, node, label)
 
-    rewrites_op(cls, name=_rule_name(name), group=GROUP)(rule)
+    rewrites_op(*(() if cls is None else (cls,)), Opaque, name=_rule_name(name), group=GROUP)(rule)
 
 
 def _checked(result: Any, node: Node, label: str) -> tuple[Value | None, ...]:

@@ -272,6 +272,28 @@ def test_a_decomposition_serves_verification_too(tmp_path) -> None:
     assert report.passed and any("com.acme.NegPos" in note for note in report.notes)
 
 
+def test_an_unknown_operator_of_the_runtime_can_be_decomposed(tmp_path) -> None:
+    path = leaky(tmp_path / "m.onnx", "com.microsoft")
+    with pytest.raises(Diagnostic, match="com.microsoft.NegPos") as caught:
+        edgec.compile(path, output=tmp_path / "b")
+    assert int(caught.value.exit) == 3 and "--op-route com.microsoft.NegPos=decompose" in caught.value.hint
+    edgec.register_op("com.microsoft.NegPos", route="decompose", decompose=split)
+    np.testing.assert_allclose(edgec.compile(path, output=tmp_path / "b").run(FEEDS)["y"], expected(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_openvino_takes_what_is_decomposed(model, tmp_path, route) -> None:
+    pytest.importorskip("openvino")
+    edgec.register_op(negpos_class(), route=route, library=LIBRARY, decompose=split)
+    if route == "decompose":
+        result = edgec.compile(model, target="openvino", output=tmp_path / "b").run(FEEDS)["y"]
+        np.testing.assert_allclose(result, expected(), rtol=1e-4, atol=1e-5)
+        return
+    with pytest.raises(Diagnostic, match="target 'openvino' cannot run ai.onnx.contrib.NegPos") as caught:
+        edgec.compile(model, target="openvino", output=tmp_path / "b")
+    assert int(caught.value.exit) == 3 and "split" in caught.value.where and "three routes" in caught.value.hint
+
+
 def test_segment_sum_keeps_its_integers(tmp_path) -> None:
     """An operator with an operand of another type, through the library and in Python."""
 
@@ -344,7 +366,7 @@ def test_impossible_registrations() -> None:
         (cls, {"library": "absent.so"}, "does not exist"),
         ("com.acme.Foo", {"route": "python"}, "no implementation in Python"),
         ("Conv", {}, "not one for custom operators"),
-        ("com.microsoft.Gelu", {}, "not one for custom operators"),
+        ("ai.onnx.ml.TreeEnsemble", {}, "not one for custom operators"),
     ]
     for op, arguments, message in cases:
         with pytest.raises(Diagnostic, match=message) as caught:
