@@ -16,6 +16,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..ir.model import Model
 from ..ir.types import OptionalType, SequenceType, TensorType, Type
+from ..lowering.backend import E_LOAD
 from ..lowering.signature import Signature
 
 E_SYNTHESIZE = code(
@@ -60,7 +61,7 @@ def synthesize_feeds(
             inputs are given.
 
     Raises:
-        Diagnostic: E0606 when every attempt failed.
+        Diagnostic: E0606 when every attempt failed; E0504 when the runtime does not even load the model.
     """
     reasons: list[str] = []
     choices = {value.name: scalar_choices(value) for value in model.inputs}
@@ -74,6 +75,8 @@ def synthesize_feeds(
             try:
                 attempt(made[0])
             except Diagnostic as error:
+                if error.code == E_LOAD:
+                    raise  # other inputs would not help
                 reasons.append(f"{_listed({**bindings, **scalars})}: {error.message}")
                 continue
             return made
