@@ -373,9 +373,7 @@ def concat(b: Builder) -> None:
     for _ in range(b.integer(0, 2)):
         operands.append(
             b.pick(
-                lambda v, a: v.dtype is x.dtype
-                and a.ndim == len(rest) + 1
-                and [d for i, d in enumerate(a.shape) if i != axis] == rest,
+                lambda v, a: v.dtype is x.dtype and a.ndim == len(rest) + 1 and [d for i, d in enumerate(a.shape) if i != axis] == rest,
                 floats=False,
             )
         )

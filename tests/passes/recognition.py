@@ -47,9 +47,9 @@ def feeds_of(graph: Graph, sizes: Mapping[str, int] | None = None, seed: int = 0
     feeds = {}
     for value in graph.inputs:
         shape = [d if isinstance(d, int) else (sizes or {})[str(d)] for d in value.shape or ()]
-        array = scale * generator.standard_normal(shape)
+        array = scale * np.asarray(generator.standard_normal(shape))
         dtype = value.tensor.dtype
-        feeds[value.name] = array > 0 if dtype is DType.BOOL else array.astype(dtype.numpy)
+        feeds[value.name] = np.asarray(array > 0 if dtype is DType.BOOL else array, dtype.numpy)
     return feeds
 
 
@@ -76,9 +76,7 @@ def run_on_onnxruntime(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
     return session.run(None, dict(feeds))
 
 
-def assert_equal(
-    before: Graph, after: Graph, feeds: Mapping[str, Any], *, tolerance: float = 1e-5, on_onnxruntime: bool = False
-) -> None:
+def assert_equal(before: Graph, after: Graph, feeds: Mapping[str, Any], *, tolerance: float = 1e-5, on_onnxruntime: bool = False) -> None:
     """Both graphs give the same numbers, up to ``tolerance`` times the largest one; optionally on onnxruntime too."""
     expected = list(interpret(before, feeds).values())
     found = [list(interpret(after, feeds).values())]

@@ -85,9 +85,7 @@ def test_batch_norm_after_a_matmul_becomes_a_summand():
 
 
 def test_batch_norm_after_a_matmul_of_rank_three_has_other_channels():
-    check(
-        lambda s, x: batch_norm(s, s.apply(MatMul(), x, weights(s, x, 4, 6)), 3), (2, 3, 4), left=["MatMul", "BatchNormalization"]
-    )
+    check(lambda s, x: batch_norm(s, s.apply(MatMul(), x, weights(s, x, 4, 6)), 3), (2, 3, 4), left=["MatMul", "BatchNormalization"])
 
 
 def test_batch_norm_in_half_precision():
@@ -103,9 +101,7 @@ def test_batch_norm_before_a_conv_without_padding(group):
 
 @pytest.mark.parametrize("attributes", [{"pads": (1, 0, 0, 0)}, {"auto_pad": "SAME_LOWER"}], ids=str)
 def test_batch_norm_before_a_conv_with_padding_is_left_alone(attributes):
-    check(
-        lambda s, x: conv(s, batch_norm(s, x, 4), 6, 4, **attributes), (2, 4, 7, 7), left=["BatchNormalization", "Conv"]
-    )
+    check(lambda s, x: conv(s, batch_norm(s, x, 4), 6, 4, **attributes), (2, 4, 7, 7), left=["BatchNormalization", "Conv"])
 
 
 def test_batch_norm_between_two_convs_folds_back():
@@ -151,9 +147,7 @@ def test_computed_weights_and_statistics_are_left_alone():
 
 
 def test_gemm_with_alpha_is_left_alone():
-    check(
-        lambda s, x: batch_norm(s, s.apply(Gemm(alpha=0.5), x, weights(s, x, 4, 6)), 6), (3, 4), left=["Gemm", "BatchNormalization"]
-    )
+    check(lambda s, x: batch_norm(s, s.apply(Gemm(alpha=0.5), x, weights(s, x, 4, 6)), 6), (3, 4), left=["Gemm", "BatchNormalization"])
 
 
 def test_declines_say_why():

@@ -73,7 +73,7 @@ def test_gelu_of_a_symbolic_shape():
     assert names(transformed(graph, RECOGNIZE)) == ["Gelu"]
 
 
-def gelu(s, x, *, root=math.sqrt(2), one=1.0, half=0.5, gate=None):
+def gelu(s, x, *, root=spellings.ROOT2, one=1.0, half=0.5, gate=None):
     return s.mul(s.mul(x, half), s.add(s.apply(Erf(), s.div(x if gate is None else gate, root)), one))
 
 
