@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -171,9 +171,8 @@ def compile_with(
         artifact = runner.lower(result.model, options)
 
     def check(stage: Path, manifest: Mapping[str, Any]) -> None:
-        """A library is trusted to have the kernels, so the runtime must accept the model before the bundle appears."""
-        if custom:
-            runner.open(stage, manifest, {})
+        """The runtime must take the model before the bundle appears: what it refuses leaves nothing behind."""
+        runner.open(stage, manifest, {})
 
     return write_bundle(artifact, folder, facts, check=check), result
 
@@ -220,6 +219,7 @@ def verify(
     plugins: Sequence[str] = (),
     op_routes: Mapping[str, str] | None = None,
     custom_op_libraries: Sequence[str | os.PathLike[str]] = (),
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Run two models or bundles on the same data and compare outputs and, by debug handle, the tensors of every layer.
 
@@ -234,9 +234,10 @@ def verify(
         plugins: modules to import first; their operators register themselves.
         op_routes: routes of custom operators by qualified name; those on route ``python`` run in Python.
         custom_op_libraries: shared libraries with kernels of custom operators for ONNX Runtime.
+        progress: told what is being done, in a few words.
 
     Returns:
-        The report; ``report.passed`` is the gate.
+        The report; ``report.passed`` is the gate, ``report.layers_passed`` and ``report.first_diverging`` tell about the layers.
 
     Raises:
         Diagnostic: bad data, signatures that do not match, or a model that does not run.
@@ -257,6 +258,7 @@ def verify(
             limit=limit,
             seed=seed,
             custom_op_libraries=libraries,
+            progress=progress,
         )
 
 

@@ -89,8 +89,9 @@ def verify(
 
     if data is None:
         say(f"note: no --data given: plausible inputs are made up from seed {chosen['seed']}")
-    with working(f"comparing {a.name} with {b.name}") as _:
-        report = compare(a, b, data, **chosen)
+    what = f"comparing {a.name} with {b.name}"
+    with working(what) as status:
+        report = compare(a, b, data, **chosen, progress=lambda text: status.update(f"{what}: {text}") if status is not None else None)
     facts = {"schema": "edgec.verify/1", "ok": report.passed, **report.to_json()}
     emit(facts, as_json, _verify_text(facts, every_layer))
     return Exit.DONE if report.passed else Exit.GATE_FAILED

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -168,7 +169,28 @@ def test_compile_run_verify(edgec, model, data, tmp_path) -> None:
     status, out, _ = edgec("verify", model, bundle, "--data", data, "--json")
     report = json.loads(out)
     assert status == 0 and report["passed"] and len(report["samples"]) == 2 and report["first_diverging"] is None
+    assert report["layers_passed"] and report["outputs"][0]["error"]["noise_floor"] is None
     assert edgec("inspect", bundle)[0] == 0
+
+
+def test_a_bundle_that_the_runtime_does_not_load_never_appears(edgec, model, tmp_path, monkeypatch) -> None:
+    from edgec.lowering.ort import backend as ort
+
+    opened: list[Path] = []
+    real = ort.OrtSession
+
+    def watched(path: Path, *arguments, **options):
+        opened.append(path)
+        if len(opened) > 1:
+            path.write_bytes(b"damaged on its way")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(ort, "OrtSession", watched)
+    assert edgec("compile", model, "-o", tmp_path / "good", "--passes", PASSES)[0] == 0
+    assert len(opened) == 1 and (tmp_path / "good" / "manifest.json").is_file()
+    status, out, err = edgec("compile", model, "-o", tmp_path / "bad", "--passes", PASSES, "--json")
+    assert status == 3 and json.loads(out)["error"]["code"] == "E0504" and "does not load" in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["good", "model.onnx"]
 
 
 def test_verify_fails_on_a_planted_bug(edgec, model, data, tmp_path) -> None:
@@ -177,6 +199,7 @@ def test_verify_fails_on_a_planted_bug(edgec, model, data, tmp_path) -> None:
     status, out, _ = edgec("verify", model, other, "--data", data, "--json")
     report = json.loads(out)
     assert status == 1 and not report["passed"] and report["first_diverging"]["nodes"] == ["classify"]
+    assert report["layers_passed"] is False
     status, out, _ = edgec("verify", model, other, "--data", data)
     assert status == 1 and "FAILED" in out and "first diverging layer: y (Gemm)" in out
 
