@@ -52,6 +52,7 @@ def _text(facts: Mapping[str, Any], nodes: bool, tensors: bool) -> str:
     if macs["unknown"]:
         lines.append(f"            without {len(macs['unknown'])} node(s) of unknown work: {', '.join(macs['unknown'][:3])}")
     lines += _memory(memory)
+    lines = [line.replace("\n", "\\n") for line in lines]  # a name out of a model may hold anything
     rows = [(name, group["count"], _macs(group["macs"])) for name, group in facts["operators"].items()]
     lines += ["", table(("operator", "count", "MACs"), rows, right=(1,))]
     if nodes:
@@ -62,7 +63,7 @@ def _text(facts: Mapping[str, Any], nodes: bool, tensors: bool) -> str:
         lines += ["", table(("tensor", "type", "bytes", "range"), rows)]
     if not nodes and not tensors:
         lines += ["", "--tensors prints the shape and size of every tensor, --nodes the work of every node"]
-    return "\n".join([*lines, *(f"note: {note}" for note in facts["notes"])])
+    return "\n".join([*lines, *("note: " + note.replace("\n", "\\n") for note in facts["notes"])])
 
 
 def _macs(value: Any) -> str:

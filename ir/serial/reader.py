@@ -11,11 +11,13 @@ from ..model import Model
 from .codes import E_NOT_FOUND, E_NOT_ONNX, E_OPSET
 from .functions import inline_functions
 from .graph_reader import GraphReader
+from .sniff import foreign_format
 from .tensors import TensorReader, map_file
 from .texts import check_texts
 from .wire import split
 
 MIN_OPSET = 1
+_AGAIN = "check that the copy is complete, or export the model again; report it if other runtimes take the file"
 MODEL_PROPERTIES = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
 
@@ -38,20 +40,33 @@ def read_model_bytes(data: bytes, name: str = "<bytes>", folder: Path | None = N
 
 def _read(buffer: Any, name: str, path: Path | None, folder: Path | None = None) -> Model:
     where = f"file '{name}'"
+    try:
+        return _decode(buffer, name, where, path, path.parent if path is not None else folder)
+    except Diagnostic as error:
+        if where not in error.where:
+            error.where = f"{where}, {error.where}" if error.where else where
+        error.hint = error.hint or _AGAIN
+        raise
+
+
+def _decode(buffer: Any, name: str, where: str, path: Path | None, folder: Path | None) -> Model:
     if not len(buffer):
-        raise Diagnostic(E_NOT_ONNX, "the file is empty", where)
-    if bytes(buffer[:40]).startswith(b"version https://git-lfs"):
-        raise Diagnostic(E_NOT_ONNX, "this is a Git LFS pointer, not the model", where, "run `git lfs pull`")
+        raise Diagnostic(E_NOT_ONNX, "the file is empty", where, _AGAIN)
+    foreign = foreign_format(bytes(buffer[:128]))
+    if foreign is not None:
+        raise Diagnostic(E_NOT_ONNX, f"this is {foreign[0]}, not an ONNX model", where, foreign[1])
     skeleton, extents = split(buffer, name)
     proto = _parse(skeleton, where)
     if not proto.HasField("graph"):
-        raise Diagnostic(E_NOT_ONNX, "the file holds no graph", where)
+        raise Diagnostic(E_NOT_ONNX, "the file holds no graph", where, _AGAIN)
+    if not proto.graph.output:
+        raise Diagnostic(E_NOT_ONNX, "the graph has no outputs", where, "export the model again, with outputs")
     opsets = _opsets(proto, where)
     if proto.functions:
         proto = inline_functions(proto, where)
         opsets = _opsets(proto, where)
     check_texts(proto, where)
-    tensors = TensorReader(buffer, extents, path.parent if path is not None else folder)
+    tensors = TensorReader(buffer, extents, folder)
     reader = GraphReader(tensors, opsets, where)
     graph = reader.read_main(proto.graph)
     model = Model(graph, opsets, proto.ir_version, {p.key: p.value for p in proto.metadata_props}, path=path, notes=reader.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ MAX_RANK = 64  # numpy's own limit
 def map_file(path: Path) -> Any:
     """A read-only mapping of a file (bytes when it is empty, which cannot be mapped)."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+            raise Diagnostic(E_NOT_FOUND, f"'{path}' is not a regular file", f"file '{path}'", "name a model file")
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return b""
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise Diagnostic(E_NOT_FOUND, f"cannot open '{path}': {error.strerror}", f"file '{path}'") from error
+    except (OSError, ValueError) as error:
+        hint = "check the path and its permissions"
+        raise Diagnostic(E_NOT_FOUND, f"cannot open '{path}': {getattr(error, 'strerror', None) or error}", f"file '{path}'", hint) from error
 
 
 class TensorReader:

@@ -214,6 +214,6 @@ def test_a_kill_while_writing(option, model, tmp_path):
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     assert stopped(model, out, signal.SIGKILL, option)[0] == -signal.SIGKILL
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if not p.name.endswith(".tmp")} == before
-    edgec.optimize(model).save(out)
+    edgec.optimize(model).save(out, external_data=option == "--external-data")
     assert read_model(out).graph.count == 1
     assert not [n for n in names(tmp_path) if n.endswith(".tmp")], "the next write removes what a killed one left"

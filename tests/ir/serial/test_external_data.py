@@ -32,7 +32,7 @@ def external(entries: dict[str, str], shape=(32, 16), dtype: int = TensorProto.F
 def refused(path: Path, code: str = "E0303") -> Diagnostic:
     with pytest.raises(Diagnostic) as caught:
         read_model(path)
-    assert caught.value.code == code and caught.value.where == "initializer 'w'", str(caught.value)
+    assert caught.value.code == code and caught.value.where == "file 'model.onnx', initializer 'w'", str(caught.value)
     return caught.value
 
 

@@ -208,7 +208,7 @@ def test_sparse_initializers_become_dense(indices):
     ],
 )
 def test_bad_indices_of_sparse_initializers(indices, shape):
-    assert refused(sparse(indices, shape), "E0304").where == "initializer 'w'"
+    assert refused(sparse(indices, shape), "E0304").where == "file '<bytes>', initializer 'w'"
 
 
 def test_a_sparse_initializer_may_not_claim_more_memory_than_sense():
