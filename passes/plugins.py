@@ -36,9 +36,13 @@ def load_plugins(group: str = GROUP) -> dict[str, str]:
     from importlib.metadata import entry_points
 
     for point in sorted(entry_points(group=group), key=lambda p: p.name):
-        if point.name in _loaded:
+        present = _loaded.get(point.name)
+        if present == point.value:
             continue
         package = point.dist.name if point.dist is not None else point.value
+        if present is not None:
+            message = f"two installed packages have a plugin '{point.name}': the modules {present} and {point.value}"
+            raise Diagnostic(E_PLUGIN, message, f"package {package}", "uninstall one of the two")
         _register_own()
         try:
             point.load()

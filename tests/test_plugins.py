@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.ir.diagnostics import Diagnostic
+from edgec.passes import plugins
 from edgec.passes.plugins import load_plugin
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,16 @@ def test_a_broken_package_is_named(site, tmp_path) -> None:
     (broken / "edgec_swoosh" / "__init__.py").write_text("import a_module_that_nobody_has\n")
     status, _, err = run("passes", path=broken)
     assert status == 2 and "E0406" in err and "package edgec-swoosh, module edgec_swoosh" in err and "a_module_that_nobody_has" in err
+
+
+def test_two_packages_with_one_plugin_name(monkeypatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    points = [EntryPoint("mine", module, plugins.GROUP) for module in ("string", "textwrap")]
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    with pytest.raises(Diagnostic, match="'mine': the modules string and textwrap"):
+        plugins.load_plugins()
 
 
 FAULTS = {
