@@ -21,10 +21,11 @@ from ..passes.base import Pass
 from ..passes.context import Context
 from ..passes.manager import PassManager, PassReport
 from ..passes.observers import BisectLimit, CheckEachPass, Observer
-from .compare import Difference, difference
+from .compare import Difference, comparable, difference
 from .judge import Judge
 from .mixed import load_engine
 from .noise import CAP, allowance, noise_floor
+from .pairing import nothing_to_compare
 from .subject import Subject
 from .synthesize import synthesize_feeds
 
@@ -54,7 +55,7 @@ class OutputCheck:
             scale: factor on every tolerance.
 
         Raises:
-            Diagnostic: the feeds do not fit, or the source model does not run.
+            Diagnostic: the feeds do not fit, the source model does not run, or it gives nothing finite to compare.
         """
         self._model = source
         self._names = list(source.graph.output_names)
@@ -66,6 +67,8 @@ class OutputCheck:
         self.feeds = [signature.check(feed, f"sample {i}") for i, feed in enumerate(feeds)]
         self._seed, self._scale = seed, scale
         self._expected = _evaluate(source, self.feeds)
+        if not any(comparable(value) for expected in self._expected for value in expected.values()):
+            raise nothing_to_compare(source.path.name if source.path is not None else "model")
         self._floors: dict[int, dict[str, float]] = {}
         self.outputs: dict[str, OutputFigures] = {}
         again = _evaluate(source, self.feeds)

@@ -87,6 +87,16 @@ def as_float(array: Array) -> Array:
         return array.astype(np.float64)
 
 
+def comparable(value: Any) -> bool:
+    """Whether an output holds anything that a comparison could find different: an element that is neither NaN nor infinite."""
+    if isinstance(value, list | tuple):
+        return any(comparable(item) for item in value)
+    if value is None or isinstance(value, dict):
+        return bool(value)
+    array = np.asarray(value)
+    return bool(np.isfinite(as_float(array)).any()) if is_float(array) else array.size > 0
+
+
 def _float_difference(reference: Array, other: Array) -> Difference:
     if reference.dtype.kind in "OSU" or other.dtype.kind in "OSU":
         return Difference("exact", 1.0, mismatch=1.0, elements=int(reference.size))

@@ -18,9 +18,8 @@ from .compare import as_float, is_float
 E_DATA = code(
     "E0604",
     "the data set cannot be read",
-    "A data set is a folder of .npz files (one file a sample, keys are input names), one .npz file, or a "
-    "folder "
-    "with ONNX test_data_set_* folders that hold input_0.pb, output_0.pb and so on.",
+    "A data set is a folder of .npz files (one file a sample, keys are input names), one .npz file, or a folder with ONNX "
+    "test_data_set_* folders that hold input_0.pb, output_0.pb and so on.",
 )
 
 
@@ -62,7 +61,7 @@ def iterate_dataset(path: str | Path, signature: Signature | None = None, *, lim
             return
         sample = _read_npz(source) if source.is_file() else _read_onnx_folder(source, signature)
         if signature is not None:
-            sample.feeds = signature.check(sample.feeds, f"sample '{sample.name}'")
+            sample.feeds = signature.check(sample.feeds, f"sample '{source}'")
         sample.warnings = [w for name, value in sample.feeds.items() for w in _suspicions(name, value)]
         yield sample
 

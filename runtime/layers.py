@@ -61,8 +61,8 @@ def counterparts(a: Subject, b: Subject) -> dict[str, str]:
     """Tensors of ``b`` with the tensor of ``a`` that stands for the same value: debug handles in common, else
     equal names.
 
-    Constants are left out. When several tensors of ``a`` share a handle, one with the same name wins, then
-    the first.
+    What does not depend on the inputs is left out, outputs excepted: a fault in a weight shows where the weight
+    is used. When several tensors of ``a`` share a handle, one with the same name wins, then the first.
     """
     assert a.graph is not None and b.graph is not None
     by_handle: dict[str, list[str]] = {}
@@ -70,12 +70,13 @@ def counterparts(a: Subject, b: Subject) -> dict[str, str]:
         for handle in handles:
             by_handle.setdefault(handle, []).append(name)
     found: dict[str, str] = {}
+    variable = b.graph.variable_tensors()
     for node in b.graph.nodes:
-        if node.op_type == "Constant" and not node.domain:
-            continue
         for name in node.output:
+            if name not in variable:
+                continue
             options = [o for handle in b.handles.get(name, ()) for o in by_handle.get(handle, ()) if o in a.graph.producer]
-            if name and options:
+            if options:
                 found[name] = name if name in options else options[0]
     for name in b.graph.outputs:
         if name not in found and name in b.graph.producer and name in a.graph.producer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,12 @@ def output_pairs(a: Subject, b: Subject) -> list[tuple[str, str]]:
     missing = [n for n in names_a if n not in names_b]
     hint = did_you_mean(missing[0], names_b) if missing else ""
     raise Diagnostic(E_COMPARE, f"'{b.label}' lacks outputs of '{a.label}': {', '.join(missing)}", hint=hint)
+
+
+def nothing_to_compare(label: str, notes: Sequence[str] = ()) -> Diagnostic:
+    """What to raise when no output of the reference has a finite element on any sample: such a comparison could not fail."""
+    hint = "give --data with inputs that the model is made for"
+    return Diagnostic(E_COMPARE, "every output is empty, NaN or infinite on every sample", f"'{label}'", hint, list(notes))
 
 
 def sample_source(subject: Subject, data: Any, limit: int | None, seed: int) -> Samples:

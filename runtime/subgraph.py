@@ -61,6 +61,14 @@ class ProtoGraph:
                 tainted.update(node.output)
         return tainted
 
+    def variable_tensors(self) -> set[str]:
+        """The tensors that depend on an input or on random numbers; all others are the same in every run."""
+        found = set(self.inputs)
+        for index, node in enumerate(self.nodes):
+            if self.random_node(index) or any(name in found for name in self.reads[index]):
+                found.update(filter(None, node.output))
+        return found
+
     def segment(self, target: str, cut: set[str]) -> tuple[list[int], list[str]]:
         """The nodes that compute a tensor from tensors in ``cut``, and those of ``cut`` (or inputs) that they
         read.

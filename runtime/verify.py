@@ -15,12 +15,12 @@ from ..ir.diagnostics import Diagnostic
 from ..ir.dtypes import DType
 from ..ir.model import Model
 from .bundle import Bundle
-from .compare import Difference, Moments, difference, drift, is_float, pooled
+from .compare import Difference, Moments, comparable, difference, drift, is_float, pooled
 from .dataset import Sample
 from .judge import Judge, figures, worst_of
 from .layers import Layer, build_layers, coarse_types, compatible, counterparts
 from .noise import CAP, allowance, noise_floor
-from .pairing import Samples, check_inputs, output_pairs, sample_source
+from .pairing import Samples, check_inputs, nothing_to_compare, output_pairs, sample_source
 from .report import ErrorFigures, LayerReport, OutputReport, Report
 from .subject import Subject
 from .tensors import Part, TensorFacts, facts_of, nbytes_of, observe
@@ -118,8 +118,9 @@ class _Comparison:
                 known = facts_of(value)
                 if known is not None:
                     self.facts_b[name] = self.facts_a[name] = known
+            variable = b.graph.variable_tensors()
             kept = {n: r for n, r in mapped.items() if compatible(self.facts_a.get(r), self.facts_b.get(n))}
-            self.result.unmapped = [name for name in names_b if name not in kept and name in self.facts_b]
+            self.result.unmapped = [name for name in names_b if name not in kept and name in self.facts_b and name in variable]
             mapped = kept
         self.mapped = mapped
         self.judge = Judge(coarse_types(a.graph, list(range(len(a.graph.nodes))), self.facts_a), self.scale)
@@ -151,11 +152,13 @@ class _Comparison:
         expected: dict[str, list[Difference]] = {name: [] for name, _ in pairs}
         moments = {name: (Moments(), Moments()) for name, _ in pairs}
         order = [spec.name for spec in self.a.signature.outputs]
+        anything = False
         for block in self._blocks(self.a):
             for sample, left in block:
                 self.result.samples.append(sample.name)
                 self.result.notes += [f"sample '{sample.name}': {warning}" for warning in sample.warnings]
                 right = self.b.run(sample.feeds)
+                anything = anything or any(comparable(left[name]) for name, _ in pairs)
                 for name, other in pairs:
                     parts[name].append(difference(left[name], right[other]))
                     if sample.expected is not None and order.index(name) < len(sample.expected):
@@ -164,6 +167,8 @@ class _Comparison:
                         if isinstance(value, np.ndarray) and is_float(value):
                             moment.add(value)
             self._free(self.b)
+        if not anything:
+            raise nothing_to_compare(self.a.label, self.result.notes)
         found = {name: figures(parts[name], pooled(parts[name]), self._output_tolerance(o, worst_of(parts[name]))) for name, o in pairs}
         self._measure_noise(found, parts)
         for name, other in pairs:

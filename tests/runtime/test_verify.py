@@ -235,3 +235,18 @@ def test_cancellation_is_not_blamed(build: Build) -> None:
     report = verify(left, right, data)
     assert report.outputs[0].error.worst > 1e-5
     assert report.first_diverging is None
+
+
+def test_computed_weights_are_no_layers_of_their_own(build: Build) -> None:
+    """Weights that nodes make from constants: a fault in them is blamed on the layer that uses them."""
+    node = helper.make_node
+
+    def model(name: str, gain: float) -> Path:
+        nodes = [node("Mul", ["w", "gain"], ["weight"]), node("MatMul", ["x", "weight"], ["h"]), node("Relu", ["h"], ["y"])]
+        constants = {"w": np.eye(4, dtype=np.float32), "gain": np.array(gain, np.float32)}
+        return build(name, nodes, [declare("x", [2, 4])], [declare("y", [2, 4])], constants)
+
+    data = [{"x": np.arange(8, dtype=np.float32).reshape(2, 4)}]
+    report = verify(model("a", 1.0), model("b", 1.5), data)
+    assert [layer.name for layer in report.layers] == ["h", "y"] and report.unmapped == []
+    assert report.first_diverging is not None and report.first_diverging.name == "h"
