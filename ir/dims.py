@@ -8,6 +8,7 @@ needed (`Expr.sympy`, `provably_equal`).
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,11 +42,17 @@ class Atom:
 
     def _text(self) -> str:
         if self.arguments is None:
-            return self.name if _IDENTIFIER.match(self.name) and self.name not in _FUNCTIONS else f"'{self.name}'"
+            return self.name if _IDENTIFIER.match(self.name) and self.name not in _FUNCTIONS else quote_symbol(self.name)
         if self.name in ("floordiv", "mod"):
-            left, right = (_parenthesised(a) for a in self.arguments)
-            return f"({left} {'//' if self.name == 'floordiv' else '%'} {right})"
+            return f"({self.infix})"
         return f"{self.name}({', '.join(str(a) for a in self.arguments)})"
+
+    @property
+    def infix(self) -> str:
+        """A division or remainder without the brackets around it."""
+        assert self.arguments is not None
+        left, right = self.arguments
+        return f"{_dividend(left)} {'//' if self.name == 'floordiv' else '%'} {_divisor(right)}"
 
     def __lt__(self, other: Atom) -> bool:
         return self.key < other.key
@@ -57,9 +64,28 @@ class Atom:
         return Atom, (self.name, self.arguments)
 
 
-def _parenthesised(dim: Dim) -> str:
+def quote_symbol(name: str) -> str:
+    """A symbol that is no identifier, in quotes; what would end the quotes or the line is escaped as in JSON.
+
+    >>> print(quote_symbol("it's"), quote_symbol("a b"))
+    'it\\u0027s' 'a b'
+    """
+    inside = json.dumps(name, ensure_ascii=False)[1:-1].replace('\\"', '"')
+    return "'" + inside.replace("'", "\\u0027") + "'"
+
+
+def _dividend(dim: Dim) -> str:
     text = str(dim)
     return f"({text})" if isinstance(dim, Expr) and len(dim.terms) > 1 else text
+
+
+def _divisor(dim: Dim) -> str:
+    """Division groups to the left: a divisor that is more than one symbol, number or call needs brackets."""
+    if isinstance(dim, Expr) and len(dim.terms) == 1:
+        monomial, coefficient = dim.terms[0]
+        if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
+            return monomial[0][0].key
+    return f"({dim})" if isinstance(dim, Expr) else str(dim)
 
 
 class Expr:
@@ -108,11 +134,22 @@ class Expr:
             parts.append(f" {sign} {'*'.join(factors)}")
         if constant:
             parts.append(f" {'-' if constant < 0 else '+'} {abs(constant)}")
+        group = self._leading_group()
+        if group is not None:
+            parts[0] = f" + {group.infix}"
         text = "".join(parts)
-        text = "-" + text[3:] if text.startswith(" -") else text[3:]
-        if len(self.terms) == 1 and text.startswith("(") and text.endswith(")") and text.count("(") == 1:
-            return text[1:-1]
-        return text if not text.startswith("(") or len(self.terms) == 1 else _strip_leading_group(text)
+        return "-" + text[3:] if text.startswith(" -") else text[3:]
+
+    def _leading_group(self) -> Atom | None:
+        """A division or remainder in front that reads the same without its brackets: ``a // b + 1``."""
+        monomial, coefficient = self.terms[0]
+        if coefficient != 1 or len(monomial) != 1 or monomial[0][1] != 1:
+            return None
+        atom = monomial[0][0]
+        alone = len(self.terms) == 1
+        if atom.arguments is None or atom.name not in (("floordiv", "mod") if alone else ("floordiv",)):
+            return None
+        return atom
 
     # -- arithmetic ----------------------------------------------------------------------------------------------
     def __add__(self, other: Dim) -> Dim:
@@ -208,17 +245,6 @@ class Expr:
         from .dims_sympy import to_sympy
 
         return to_sympy(self)
-
-
-def _strip_leading_group(text: str) -> str:
-    """Drop the brackets of a leading `(a // b)` group: `(a // b) + 1` reads the same without them."""
-    depth = 0
-    for index, char in enumerate(text):
-        depth += (char == "(") - (char == ")")
-        if depth == 0:
-            rest = text[index + 1 :]
-            return text[1:index] + rest if rest.startswith((" +", " -")) and "//" in text[:index] else text
-    return text
 
 
 # -- construction ------------------------------------------------------------------------------------------------

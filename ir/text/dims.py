@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NoReturn, TypeVar
 
-from ..dims import Atom, Dim, Expr, apply_function, symbol
+from ..dims import Atom, Dim, Expr, apply_function, quote_symbol, symbol
 from .lexer import Source, Token, tokens
 
 T = TypeVar("T")
@@ -46,8 +46,7 @@ def _spell(dim: Dim) -> str:
 
 def _spell_atom(atom: Atom) -> str:
     if atom.arguments is None:
-        inside = json.dumps(atom.name)[1:-1].replace("'", "\\u0027").replace('\\"', "\\u0022")
-        return f"'{inside}'"
+        return quote_symbol(atom.name)
     return f"{atom.name}({', '.join(_spell(a) for a in atom.arguments)})"
 
 

@@ -94,6 +94,57 @@ def test_broadcast_of_symbols_and_constants():
     assert dims.substitute(joined, {"batch": 1, "seq": 9}) == 9
 
 
+@st.composite
+def _quotients(draw) -> dims.Dim:
+    """Expressions whose divisors are themselves sums, products and quotients of symbols."""
+    pool: list[dims.Dim] = [*(symbol(n) for n in NAMES), *range(1, 7)]
+    for _ in range(draw(st.integers(1, 6))):
+        left, right = draw(st.sampled_from(pool)), draw(st.sampled_from(pool))
+        rules = (
+            lambda a, b: a + b,
+            lambda a, b: a * b,
+            lambda a, b: dims.floordiv(a, b + 1),
+            lambda a, b: dims.modulo(a, b + 1),
+            lambda a, b: dims.floordiv(a, b * 2 + b * a + 1),
+            lambda a, b: dims.modulo(a, (b + 1) * 3),
+        )
+        pool.append(draw(st.sampled_from(rules))(left, right))
+    return pool[-1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(_quotients(), st.fixed_dictionaries({name: st.integers(1, 30) for name in NAMES}))
+def test_the_printed_form_of_quotients_is_not_ambiguous(dim, bindings):
+    try:
+        expected = dims.substitute(dim, bindings)
+    except ZeroDivisionError:
+        return
+    assert _python(str(dim), bindings) == expected
+
+
+def test_divisors_are_in_brackets_where_needed():
+    a, b, c = symbol("a"), symbol("b"), symbol("c")
+    assert str(dims.modulo(a, 2 * b)) == "a % (2*b)"
+    assert str(dims.floordiv(a, b * c) + 1) == "a // (b*c) + 1"
+    assert str(dims.floordiv(a, dims.floordiv(b, c))) == "a // (b // c)"
+    assert str(dims.floordiv(dims.floordiv(a, b), c)) == "a // b // c"
+    assert str(dims.floordiv(a, b**2)) == "a // (b**2)"
+    assert str(3 * dims.floordiv(2 * a, 7) + b) == "3*(2*a // 7) + b"
+
+
+@pytest.mark.parametrize(
+    "name", ["it's", 'a "b"', "back\\slash", "new\nline", "a b", "'", "\\'", '\\"', "min", "a) + 'b", "//) + ", "é", ""]
+)
+def test_any_symbol_name_reads_back(name):
+    from edgec.ir.text.dims import DimReader
+    from edgec.ir.text.lexer import Source, tokens
+
+    dim = dims.floordiv(symbol(name) * 2 + 1, 3) + symbol("other") % (2 * symbol(name))
+    text = str(dim)
+    source = Source(text, "test")
+    assert "\n" not in text and DimReader(source, tokens(source)).expression() == dim
+
+
 def test_symbolic_truth_is_refused():
     with pytest.raises(TypeError, match="not known"):
         bool(symbol("batch"))
