@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -110,19 +109,18 @@ class OpenVinoBackend(Backend):
         files: dict[str, Any] = {CONSTANTS_FILE: constants_bytes(prepared.constants)} if prepared.constants else {}
         facts: dict[str, Any] = {"boundary": prepared.boundary.to_json(), "openvino": self.version(), "precision": settings["precision"]}
         if prepared.boundary.has_model:
-            folder = tempfile.TemporaryDirectory(prefix="edgec-openvino-")
             core = openvino.Core()
-            imported = import_model(core, prepared.model, Path(folder.name))
+            imported = import_model(core, prepared.model)
             try:
-                prepared.boundary.pair(core.compile_model(imported, "CPU", runtime_properties(settings)), self.name)
+                prepared.boundary.pair(core.compile_model(imported.model, "CPU", runtime_properties(settings)), self.name)
             except Diagnostic:
                 raise
             except Exception as error:
                 raise refusal("OpenVINO's CPU plugin", prepared.model, error) from error
             names = {text for node in prepared.model.graph.walk() for text in (node.name, *(v.name for v in node.outputs))}
 
-            def write(path: Path, keep: Any = (folder, imported)) -> None:
-                save_reproducibly(keep[1], path, names, settings["compress_to_fp16"])
+            def write(path: Path) -> None:
+                save_reproducibly(imported.model, path, names, settings["compress_to_fp16"])
 
             files[MODEL_FILE] = write
             facts["ir"] = MODEL_FILE

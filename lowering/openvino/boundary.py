@@ -15,18 +15,26 @@ import numpy as np
 
 from ...ir.diagnostics import Diagnostic
 from ...ir.dtypes import DType
-from ...ir.graph import Value
+from ...ir.graph import Node, Value
 from ...ir.model import Model
-from ...ir.op import Op
 from ...ir.ops.slice import Slice
 from ...ir.types import OptionalType, SequenceType, TensorType
 from ..backend import E_LOAD, E_REFUSED, E_RUN
 
 INT32_MAX = 2**31 - 1
-_WRAPPING = frozenset(
-    "Add Sub Mul Neg BitwiseAnd BitwiseOr BitwiseXor BitwiseNot Identity Reshape Transpose Concat Gather Split Slice Squeeze Unsqueeze "
-    "Expand Tile Flatten GatherElements GatherND Equal".split()
+FLOAT_EXACT = 2**24
+MOVING = frozenset(
+    "Identity Reshape Transpose Concat Gather Split Slice Squeeze Unsqueeze Expand Tile Flatten GatherElements GatherND ScatterElements "
+    "ScatterND Where Pad Shape Size ConstantOfShape EyeLike OneHot Range".split()
 )
+"""Operators that only move elements, or use them as indices and sizes."""
+_INDEXED = frozenset("Gather GatherElements GatherND".split())  # their second operand holds indices
+WRAPPING = MOVING | frozenset("Add Sub Mul Neg BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitShift".split())
+"""Operators whose 32-bit results do not depend on the sign."""
+EXACT = WRAPPING | frozenset("Max Min Abs CumSum TopK Cast Clip".split())
+"""Operators that OpenVINO computes exactly on 32-bit integers. It computes the others in float32: comparisons, quotients,
+remainders, powers, reductions and products of matrices.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,9 @@ class InputPlan:
     Attributes:
         name: its public name.
         dtype: the element type that the runtime is given.
-        limit: what has to hold of the values: ``int32`` (they must fit 32 bits), ``clamp`` (they are clamped to
-            32 bits: ends of slices), ``float32`` (finite values must stay finite in float32), or nothing.
+        limit: what has to hold of the values: ``int32`` (they must fit 32 bits), ``int24`` (float32 must hold them
+            exactly), ``clamp`` (they are clamped to 32 bits: ends of slices), ``float32`` (finite values must stay
+            finite in float32), or nothing.
         used: whether the OpenVINO model has this input.
     """
 
@@ -172,24 +181,32 @@ def _require_tensor(value: Value, where: str) -> None:
 def _limit(value: Value, public: DType | None) -> str:
     if public is DType.DOUBLE:
         return "float32"
-    if public in (DType.INT64, DType.UINT64):
-        return "clamp" if all(_is_slice_bound(user, index) for user, index in value.uses) else "int32"
-    if public is DType.UINT32 and not _only_wraps(value, 0):
-        return "int32"
-    return ""
+    if public not in (DType.INT32, DType.UINT32, DType.INT64, DType.UINT64):
+        return ""
+    if public.bits == 64 and all(_is_slice_bound(user, index) for user, index in value.uses):
+        return "clamp"
+    if not _only_meets(value, EXACT):
+        return "int24"
+    return "int32" if public.bits == 64 or public is DType.UINT32 and not _only_meets(value, WRAPPING) else ""
 
 
 def _is_slice_bound(user: Any, index: int) -> bool:
     return isinstance(getattr(user, "op", None), Slice) and index in (1, 2)
 
 
-def _only_wraps(value: Value, depth: int) -> bool:
-    """Whether the value only meets operators whose 32-bit results do not depend on the sign."""
-    if depth > 8:
+def _only_meets(value: Value, allowed: frozenset[str], depth: int = 0) -> bool:
+    """Whether integers that depend on the value only meet certain operators."""
+    if depth > 16:
         return False
-    for user in value.users():
-        op: Op = user.op
-        if op.op_name not in _WRAPPING or not all(_only_wraps(v, depth + 1) for v in user.outputs if v.dtype is value.dtype):
+    for user, index in value.uses:
+        if not isinstance(user, Node):
+            if user.parent is not None:
+                return False
+            continue
+        if index in user.op.shape_operands or user.op.op_name in _INDEXED and index:
+            continue
+        same = [v for v in user.outputs if v.dtype is not None and v.dtype.is_integer]
+        if user.op.op_name not in allowed or not all(_only_meets(v, allowed, depth + 1) for v in same):
             return False
     return True
 
@@ -204,6 +221,9 @@ def to_runtime(value: Any, plan: InputPlan) -> Any:
         array = np.clip(array, -INT32_MAX, INT32_MAX)
     elif plan.limit == "int32" and array.size and (int(array.max()) > INT32_MAX or int(array.min()) < -INT32_MAX - 1):
         message = f"OpenVINO computes {array.dtype} in 32 bits, which cannot hold these values"
+        raise Diagnostic(E_RUN, message, where, "choose the target ort")
+    elif plan.limit == "int24" and array.size and max(int(array.max()), -int(array.min())) > FLOAT_EXACT:
+        message = f"OpenVINO compares, divides and sums integers in float32, which holds them up to {FLOAT_EXACT}, not these values"
         raise Diagnostic(E_RUN, message, where, "choose the target ort")
     elif plan.limit == "float32" and array.size:
         finite = array[np.isfinite(array)]

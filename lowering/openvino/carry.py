@@ -84,6 +84,8 @@ def narrow_integers(graph: Graph) -> None:
         array = value.data.numpy()
         if not array.size or -INT32_MAX - 1 <= int(array.min()) and int(array.max()) <= INT32_MAX:
             continue
+        if all(user is graph for user, _ in value.uses):
+            continue  # kept beside the model
         if not all(isinstance(getattr(user, "op", None), Slice) and index in (1, 2) for user, index in value.uses):
             raise Diagnostic(
                 E_REFUSED,

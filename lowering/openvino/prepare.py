@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...ir.ops.binary import Max, Mul
 from ...ir.ops.detection import NonMaxSuppression
 from ...ir.types import TensorType
 from ..artifact import Loss
-from .boundary import Boundary, plan_boundary
+from .boundary import EXACT, Boundary, plan_boundary
 from .carry import carry_float64, narrow_integers
 from .foreign import carry_foreign
 from .rewrites.numbers import smallest_above
@@ -60,13 +61,23 @@ def prepare(model: Model) -> Prepared:
     return Prepared(model, plan_boundary(model, inputs, outputs), constants, tuple(losses))
 
 
-def _integer_losses(graph: Graph) -> tuple[Loss, ...]:
-    """The 64-bit integer values that are data: what neither inference nor a small size shows to be a shape."""
-    names = [v.name for v in graph.values() if v.dtype in _WIDE and isinstance(v.type, TensorType) and v.type.content is None]
-    if not names:
-        return ()
-    what = f"{len(names)} 64-bit integer values are computed in 32 bits; inputs are checked, intermediate values beyond 2^31-1 wrap"
-    return (Loss("integer-width", _listed(names), what),)
+def _integer_losses(graph: Graph) -> Iterator[Loss]:
+    """What happens to integers that are data: those that inference does not know to be shapes."""
+    values = [v for v in graph.values() if isinstance(v.type, TensorType) and v.type.content is None]
+    wide = [v.name for v in values if v.dtype in _WIDE]
+    if wide:
+        what = f"{len(wide)} 64-bit integer values are computed in 32 bits; inputs are checked, intermediate values beyond 2^31-1 wrap"
+        yield Loss("integer-width", _listed(wide), what)
+    whole = [
+        v.name
+        for v in values
+        if v.producer is not None
+        and v.producer.op.op_name not in EXACT
+        and any(o is not None and o.dtype in (*_WIDE, DType.INT32, DType.UINT32) and o.content is None for o in v.producer.inputs)
+    ]
+    if whole:
+        what = f"{len(whole)} results of integers are computed in float32; inputs are checked, intermediate values beyond 2^24 are rounded"
+        yield Loss("integer-precision", _listed(whole), what)
 
 
 def _listed(names: list[str]) -> str:

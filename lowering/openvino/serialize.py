@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
+import weakref
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +17,43 @@ from ..backend import E_REFUSED
 
 _LAYER = re.compile(r'(<layer id="\d+" name=")([^"]*)(" type=")([^"]*)(")')
 _GENERATED = re.compile(r"[A-Z]\w*_\d+")
+_TOP_K = re.compile(r'(type="TopK" version="opset11"[^>]*>\s*<data [^>]*)stable="false"')
 IN_MEMORY = 1 << 30
 _BOILERPLATE = re.compile(r"Exception from |Check '.*' failed at |FrontEnd API failed|Model wasn't fully|Summary:|To facilitate ")
 
 
-def import_model(core: Any, model: Model, folder: Path) -> Any:
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """An ``openvino.Model``; files that its weights are mapped from are removed when this object goes."""
+
+    model: Any
+
+
+def import_model(core: Any, model: Model) -> Imported:
     """Let OpenVINO's ONNX importer read a model.
 
     Args:
         core: an ``openvino.Core``.
         model: the model, all of whose operators the importer knows.
-        folder: an existing folder for the ONNX file of a model that is too large for memory; weights are mapped
-            from it, so it has to outlive the result.
 
     Raises:
         Diagnostic: E0501 with the importer's reason.
     """
+    large = sum(value.data.nbytes for value in model.graph.constants() if value.data is not None) > IN_MEMORY
+    folder = tempfile.mkdtemp(prefix="edgec-openvino-") if large else None
     try:
-        if sum(value.data.nbytes for value in model.graph.constants() if value.data is not None) <= IN_MEMORY:
-            return core.read_model(model.to_bytes())  # files go another way, on which some operators fail
-        path = folder / "model.onnx"
+        if folder is None:
+            return Imported(core.read_model(model.to_bytes()))  # files go another way, on which some operators fail
+        path = Path(folder) / "model.onnx"
         model.save(path)
-        return core.read_model(str(path))
-    except Diagnostic:
-        raise
+        imported = Imported(core.read_model(str(path)))
+        weakref.finalize(imported, shutil.rmtree, folder, True)
+        return imported
     except Exception as error:
+        if folder is not None:
+            shutil.rmtree(folder, True)
+        if isinstance(error, Diagnostic):
+            raise
         raise refusal("OpenVINO's ONNX importer", model, error) from error
 
 
@@ -68,7 +84,8 @@ def save_reproducibly(model: Any, path: Path, keep: Collection[str], compress: b
     import openvino
 
     openvino.save_model(model, path, compress_to_fp16=compress)
-    path.write_text(rename_layers(path.read_text(encoding="utf-8"), keep), encoding="utf-8")
+    xml = _TOP_K.sub(r'\1stable="true"', path.read_text(encoding="utf-8"))  # ONNX takes equal elements by position
+    path.write_text(rename_layers(xml, keep), encoding="utf-8")
 
 
 def rename_layers(xml: str, keep: Collection[str]) -> str:

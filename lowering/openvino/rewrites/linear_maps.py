@@ -114,7 +114,9 @@ def resize_problem(node: Node) -> str | None:
     if op.coordinate_transformation_mode in ("half_pixel_symmetric", "tf_crop_and_resize"):
         return f"{op.coordinate_transformation_mode} is not supported"
     if op.coordinate_transformation_mode == "align_corners" and op.mode != "nearest":
-        scales = _floats(node.operand(2))
+        scales, sizes = _floats(node.operand(2)), node.operand(3)
+        if not scales and (sizes is None or sizes.shape == (0,)):
+            return "align_corners with scales computed at run time"
         shape = x.shape
         if scales:
             axes = [a % len(shape or ()) for a in op.axes] if op.axes and shape else range(len(scales))

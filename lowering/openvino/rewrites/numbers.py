@@ -7,8 +7,9 @@ import numpy as np
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
 from ....ir.ops.activation import Celu
-from ....ir.ops.binary import BitShift, Min, Mod, Mul
+from ....ir.ops.binary import BitShift, Mod, Mul
 from ....ir.ops.cast import BitCast, Cast, CastLike
+from ....ir.ops.gather import Gather
 from ....ir.ops.logical import BitwiseAnd, BitwiseXor, Or, Xor
 from ....ir.ops.unary import BitwiseNot, IsInf
 from ....passes.decompose.terms import Terms
@@ -47,7 +48,7 @@ def bit_shift(node: Node, b: Rewriter) -> Result:
     if x.dtype in _WIDE:
         return Decline("OpenVINO has no 64-bit integers")
     if x.dtype is DType.UINT32:
-        return None if y.producer is not None and isinstance(y.producer.op, Min) else _unsigned_shift(op.direction, x, y, Terms(b))
+        return _unsigned_shift(op.direction, x, y, Terms(b))
     t = Terms(b)
     bits = x.dtype.bits
     count = t.cast(y, DType.INT32)
@@ -65,10 +66,25 @@ def bit_shift(node: Node, b: Rewriter) -> Result:
 
 
 def _shift(direction: str, word: Value, count: Value, t: Terms) -> Value:
-    """A logical shift of an i32 word by a count below 32; the minimum is there to mark the count as safe."""
-    safe = t.cast(t.min(count, 31), DType.UINT32)
-    safe = t.apply(Min(), safe, t.like(31, safe))
-    return t.cast(t.apply(BitShift(direction), t.cast(word, DType.UINT32), safe), DType.INT32)
+    """A logical shift of an i32 word by a count from 0 to 31; shifts to the right of words that are not negative.
+
+    OpenVINO divides integers in float32, so words go to the right in halves, whose quotients are exact.
+    """
+    if direction == "LEFT":
+        return t.mul(word, _power(count, 31, t))
+    low = t.apply(BitwiseAnd(), word, t.like(0xFFFF, word))
+    high = t.div(t.sub(word, low), 1 << 16)
+    less = t.min(count, 15)
+    power = _power(less, 15, t)
+    crossing = t.apply(BitwiseAnd(), t.mul(high, _power(t.sub(16, less), 16, t)), t.like(0xFFFF, word))
+    near = t.add(t.add(t.mul(t.div(high, power), 1 << 16), crossing), t.div(low, power))
+    return t.where(t.less(count, 16), near, t.div(high, _power(t.max(t.sub(count, 16), 0), 15, t)))
+
+
+def _power(count: Value, greatest: int, t: Terms) -> Value:
+    """The power of two for a count, as i32."""
+    table = np.left_shift(np.ones(greatest + 1, np.int32), np.arange(greatest + 1, dtype=np.int32))
+    return t.apply(Gather(axis=0), t.constant(table), count)
 
 
 def _unsigned_shift(direction: str, x: Value, y: Value, t: Terms) -> Value:

@@ -13,10 +13,11 @@ from ....ir.ops.concat import Pad
 from ....ir.ops.gather import Gather
 from ....ir.ops.pooling import AveragePool, MaxPool, MaxUnpool
 from ....ir.ops.reduction import CumProd, ReduceMax, ReduceMin, ReduceProd
-from ....ir.ops.reshape import Expand
+from ....ir.ops.reshape import Expand, Reshape, Tile
 from ....ir.ops.scatter import ScatterElements, TensorScatter
+from ....ir.ops.selection import TopK
 from ....ir.ops.vision import SpaceToDepth
-from ....passes.decompose.terms import Terms
+from ....passes.decompose.terms import Size, Terms
 from ....passes.registry import find_rule
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from .functions import GROUP
@@ -212,3 +213,29 @@ def average_problem(node: Node) -> str | None:
 def space_to_depth(node: Node, b: Rewriter) -> Result:
     """SpaceToDepth with the columns first is a transpose between reshapes: the importer ignores the mode."""
     return find_rule("decompose-space-to-depth").function(node, b) if getattr(node.op, "mode", "DCR") != "DCR" else None
+
+
+@rewrites_op(Tile, name="openvino-tile", group=GROUP)
+def tile(node: Node, b: Rewriter) -> Result:
+    """Repetition as often as computed at run time is an Expand between reshapes: OpenVINO gives other elements."""
+    x, repeats = node.inputs
+    assert x is not None and repeats is not None
+    if repeats.data is not None:
+        return None
+    rank = x.rank
+    if rank is None or rank == 0:
+        return Decline("the rank is not known")
+    t = Terms(b)
+    parts: list[Size] = []
+    for axis in range(rank):
+        parts += [t.slice(repeats, 0, axis, axis + 1), t.dim(x, axis)]
+    wide = t.expand(t.unsqueeze(x, list(range(0, 2 * rank, 2))), parts)
+    return t.apply(Reshape(), wide, t.mul(t.sizes([t.dim(x, i) for i in range(rank)]), repeats))
+
+
+@rewrites_op(TopK, name="openvino-top-k", group=GROUP)
+def top_k(node: Node, b: Rewriter) -> Result:
+    """The greatest elements in any order may as well be sorted, which is where OpenVINO can respect the order of equal ones."""
+    op = node.op
+    assert isinstance(op, TopK)
+    return None if op.sorted else b.add(replace(op, sorted=1), *node.inputs, outputs=len(node.outputs))
