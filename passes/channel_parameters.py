@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,13 @@ def fits(array: Array, dtype: Any) -> bool:
     """Whether all numbers are finite in a numpy type."""
     with np.errstate(over="ignore"):
         return bool(np.isfinite(array.astype(dtype)).all())
+
+
+def is_tied(value: Value | None, limit: int) -> bool:
+    """Whether a constant of more than ``limit`` bytes has several readers: changed for one of them, it would be stored twice."""
+    if value is None or value.data is None or len(value.uses) < 2:
+        return False
+    return value.data.dtype.nbytes(math.prod(value.data.shape)) > limit
 
 
 def per_channel(constant: Value, node: Node) -> Array | None:

@@ -15,7 +15,7 @@ from ..ir.ops.normalization import BatchNormalization
 from ..ir.ops.reshape import Reshape
 from ..ir.ops.unary import Neg
 from .algebra import exclusive, scalar
-from .channel_parameters import Array, Weights, fits, per_channel, weights_of
+from .channel_parameters import Array, Weights, fits, is_tied, per_channel, weights_of
 from .driver import RulePass
 from .match import Match
 from .pattern import C, P
@@ -24,6 +24,7 @@ from .rewriter import Decline, Result, Rewriter, rewrites, rewrites_op
 BATCH_NORM = "fold-batch-norm"
 SCALE_BIAS = "fold-scale-bias"
 GEMM = "form-gemm"
+_TIED = "the weights are large and used elsewhere too: there would be two copies"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def _refined(b: Rewriter, weights: Weights, weight: Array | None, bias: Array) -
     """The product again with other weights and bias."""
     node = weights.node
     dtype = node.output.tensor.dtype.numpy
+    if weight is not None and is_tied(node.inputs[1], b.context.fold_bytes):
+        return Decline(_TIED, node)
     if not fits(bias, dtype) or weight is not None and not fits(weight, dtype):
         return Decline("the folded weights overflow", node)
     operand = node.inputs[1] if weight is None else b.constant(weight.astype(dtype))
@@ -115,6 +118,8 @@ def fold_forward(node: Node, b: Rewriter) -> Result:
     if op.auto_pad not in ("NOTSET", "VALID") or any(op.pads or ()):
         return Decline("the convolution pads with zeros", node)
     affine, weights = _affine(norm), weights_of(node)
+    if is_tied(node.inputs[1], b.context.fold_bytes):
+        return Decline(_TIED, node)
     if isinstance(affine, str) or weights is None:
         return Decline(affine if isinstance(affine, str) else "the weights are not constant", norm)
     factor, offset = affine
@@ -211,6 +216,8 @@ def fold_input_scale(node: Node, b: Rewriter) -> Result:
     weights = weights_of(node)
     if weights is None:
         return None
+    if is_tied(node.inputs[1], b.context.fold_bytes):
+        return Decline(_TIED, node)
     scaled = weights.weight / number if isinstance(scaling.op, Div) else weights.weight * number
     dtype = node.output.tensor.dtype.numpy
     if not fits(scaled, dtype):
@@ -251,6 +258,8 @@ def unflatten_gemm(m: Match, b: Rewriter) -> Result:
         return Decline("the summand varies over the rows", m.root)
     weight = m["w"]
     if op.transB:
+        if is_tied(weight, b.context.fold_bytes):
+            return Decline(_TIED, m.node("gemm"))
         assert weight.data is not None
         weight = b.constant(np.ascontiguousarray(weight.data.numpy().T))
     return b.add(Add(), b.add(MatMul(), x, weight), m["c"])

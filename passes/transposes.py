@@ -16,12 +16,14 @@ from ..ir.ops.slice import Slice
 from ..ir.ops.softmax import AlongAxis
 from ..ir.ops.transpose import Transpose
 from .algebra import exclusive
+from .channel_parameters import is_tied
 from .driver import RulePass
 from .rewriter import Decline, Result, Rewriter, rewrites_op
 
 GROUP = "sink-transposes"
 MAX_DEPTH = 12
 NEVER = 1 << 20
+TIED_BYTES = 1 << 16
 Perm = tuple[int, ...]
 
 
@@ -107,7 +109,7 @@ def matmul_to_gemm(node: Node, b: Rewriter) -> Result:
 def _extra(value: Value, user: Node, perm: Perm, depth: int) -> int:
     """How many more Transposes the graph has when ``value`` is wanted permuted and not as it is; −1 when one disappears."""
     if value.data is not None or value.rank == 0:
-        return 0
+        return NEVER if is_tied(value, TIED_BYTES) else 0
     if value.rank != len(perm):
         return NEVER
     node = value.producer

@@ -252,6 +252,42 @@ def test_a_scale_after_a_batch_norm_moves_into_it():
     check(build, (2, 4, 5, 5), left=["BatchNormalization"], pipeline=SCALES)
 
 
+# -- weights with several readers ------------------------------------------------------------------------------------------------
+def tied(use, size=200):
+    def build(s, x):
+        weight = s.array(np.random.default_rng(0).uniform(-1, 1, (size, size)), x)
+        return use(s, x, weight), s.apply(MatMul(), s.apply(Relu(), x), weight)
+
+    return build
+
+
+TIED = {
+    "factor": lambda s, x, w: s.mul(s.apply(MatMul(), x, w), 2.0),
+    "factor before": lambda s, x, w: s.apply(MatMul(), s.mul(x, 2.0), w),
+    "negation": lambda s, x, w: s.apply(Neg(), s.apply(MatMul(), x, w)),
+    "batch norm": lambda s, x, w: batch_norm(s, s.apply(Gemm(), x, w), 200),
+    "transposed": lambda s, x, w: s.apply(
+        Reshape(), s.apply(Gemm(transB=1), s.apply(Reshape(), x, s.ints(-1, 200)), w, s.array(np.ones(200), x)), s.ints(1, 3, 200)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(TIED))
+def test_large_weights_are_not_stored_twice(name):
+    """Changed weights would stand beside the old ones, which something else reads."""
+    graph = graph_of(tied(TIED[name]), (1, 3, 200) if name == "transposed" else (3, 200))
+    found = transformed(graph, "form-gemm,fold-batch-norm,fold-scale-bias,dead-code")
+    assert len([c for c in found.constants() if c.shape == (200, 200)]) == 1
+    assert_equal(graph, found, feeds_of(graph))
+
+
+def test_small_weights_may_be_stored_twice():
+    graph = graph_of(tied(TIED["factor"], size=8), (3, 8))
+    found = transformed(graph, SCALES)
+    assert "Mul" not in names(found)
+    assert_equal(graph, found, feeds_of(graph))
+
+
 # -- Gemm ----------------------------------------------------------------------------------------------------------------------
 def test_matmul_and_bias_become_gemm():
     check(lambda s, x: s.add(s.apply(MatMul(), x, weights(s, x, 4, 6)), weights(s, x, 6)), (3, 4), left=["Gemm"], pipeline="form-gemm")

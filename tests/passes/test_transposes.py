@@ -245,6 +245,14 @@ def test_symbolic_shapes_move_with_their_axes():
     assert_equal(graph, found, feeds_of(graph, {"n": 2, "h": 4, "w": 5}))
 
 
+def test_large_constants_are_not_stored_twice():
+    def build(s, x):
+        table = s.array(np.random.default_rng(0).uniform(-1, 1, (200, 200)), x)
+        return turned(s, s.add(turned(s, x, 1, 0), table), 1, 0), s.mul(x, table)
+
+    check(build, (200, 200), left=["Transpose", "Add", "Transpose", "Mul"])
+
+
 BINARY = (Add(), Sub(), Mul(), Div())
 
 
