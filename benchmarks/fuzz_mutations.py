@@ -69,7 +69,7 @@ def mutate(corpus: Corpus, random: Random) -> bytes:
     """One mutated model."""
     data = random.choice(corpus.models)
     for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
-        change: Callable[[bytes, Corpus, Random], bytes] = random.choices((_fields, _splice, _bytes, _cut), (60, 15, 20, 5))[0]
+        change: Callable[[bytes, Corpus, Random], bytes] = random.choices((_fields, _splice, _bytes, _cut), (75, 17, 6, 2))[0]
         data = change(data, corpus, random)
     return data
 
