@@ -130,7 +130,7 @@ def _operators(model: Model) -> dict[str, int]:
 
 
 def _story(result: Optimized, timing: Timing) -> dict[str, Any]:
-    for note in result.context.notes:
+    for note in (*result.model.notes, *result.context.notes):
         say(f"note: {note}")
     for output in (result.check or {}).get("outputs", ()):
         if output["noise_floor"] is not None:
@@ -146,7 +146,7 @@ def _story(result: Optimized, timing: Timing) -> dict[str, Any]:
         ],
         "rewrites": result.context.rewrites,
         "last_rewrite": result.context.last_rewrite,
-        "notes": [str(note) for note in result.context.notes],
+        "notes": [str(note) for note in (*result.model.notes, *result.context.notes)],
         "check": result.check,
     }
 

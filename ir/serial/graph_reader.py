@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import ops as _registered  # noqa: F401  (registers the operator classes)
-from ..diagnostics import E_ATTRIBUTE, E_OPERANDS, Diagnostic
+from ..diagnostics import E_ATTRIBUTE, E_OPERANDS, Diagnostic, did_you_mean
 from ..graph import Graph, Value, constant
 from ..inference import infer_node
 from ..op import OPS, Op, Opaque
@@ -17,6 +17,7 @@ from .attribute_kinds import GRAPH, GRAPHS, attribute_kind, attribute_kinds
 from .attributes import build_op, decode, densify_initializer
 from .codes import E_CYCLE, E_NAMES, E_NODE, E_OPSET, E_TYPE
 from .debug import DOC, ORIGINS, SOURCES
+from .forms import schema_versions
 from .proto_types import decode_type
 from .tensors import TensorReader
 from .upgrade import RawNode, upgrade
@@ -235,6 +236,10 @@ class GraphReader:
         proto: Any,
     ) -> list[Value]:
         cls = OPS.get((raw.domain, raw.op_type))
+        if cls is None and not raw.domain and not schema_versions(raw.op_type):
+            hint = did_you_mean(raw.op_type, [n for d, n in OPS if not d])
+            hint = f" ({hint})" if hint.startswith("did") else ""
+            self.notes.append(f"ai.onnx has no operator '{raw.op_type}'{hint}; {raw.where} is carried through unchanged")
         if cls is None or raw.keep_opaque:
             types: list[Type] = [name_unknown_dims(decode_type(declared[n], n), n) if n in declared else UNKNOWN for n in raw.outputs]
             op: Op = Opaque(

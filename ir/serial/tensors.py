@@ -31,8 +31,8 @@ def map_file(path: Path) -> Any:
                 return b""
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        hint = "check the path and its permissions"
-        raise Diagnostic(E_NOT_FOUND, f"cannot open '{path}': {getattr(error, 'strerror', None) or error}", f"file '{path}'", hint) from error
+        reason = getattr(error, "strerror", None) or error
+        raise Diagnostic(E_NOT_FOUND, f"cannot open '{path}': {reason}", f"file '{path}'", "check the path and its permissions") from error
 
 
 class TensorReader:

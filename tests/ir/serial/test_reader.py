@@ -284,6 +284,13 @@ def test_unknown_operators_stay_as_they_are():
     assert again.graph.node[0].domain == "shop.custom" and {o.domain: o.version for o in again.opset_import}["shop.custom"] == 4
 
 
+def test_an_operator_that_onnx_does_not_have_is_kept_and_noted():
+    node = helper.make_node("Reluu", ["x"], ["y"], name="act")
+    model = read(proto([node], [info("x")], [info("y")]))
+    assert isinstance(model.graph.first.op, Opaque)
+    assert len(model.notes) == 1 and "no operator 'Reluu' (did you mean 'Relu'?)" in model.notes[0] and "node 'act'" in model.notes[0]
+
+
 def test_a_domain_without_import():
     node = helper.make_node("Twirl", ["x"], ["y"], name="t", domain="shop.custom")
     assert "shop.custom" in refused(proto([node], [info("x")], [info("y")]), "E0307").message
