@@ -164,7 +164,7 @@ def _run(model: Model, settings: Settings) -> Optimized:
     else:
         reports = PassManager(pipeline, observers).run(model, context)
     if settings.opset is not None:
-        model.opsets[""] = settings.opset
+        model.opsets[""] = model.requested_opset = settings.opset
     return Optimized(model, reports, context, pipeline, before, node_count(model), check)
 
 
@@ -175,7 +175,7 @@ def pipeline_text(settings: Settings, model: Model) -> str:
     """
     from . import passes  # noqa: F401  (registers the passes)
     from .ir.custom import libraries_of
-    from .passes.default_pipeline import default_pipeline
+    from .passes.default_pipeline import cleanup_pipeline, default_pipeline
 
     text = settings.passes
     if text is None and settings.target is not None:
@@ -186,6 +186,8 @@ def pipeline_text(settings: Settings, model: Model) -> str:
         if "custom_op_libraries" in runner.option_defaults:
             options["custom_op_libraries"] = (*options["custom_op_libraries"], *libraries_of(model))
         text = runner.pipeline(options)
+    elif settings.opset is not None:
+        text = f"{text or 'default'},legalize{{opset={settings.opset}}},{cleanup_pipeline()}"
     return _DEFAULT.sub(default_pipeline(), "default" if text is None else text)
 
 

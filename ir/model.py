@@ -22,6 +22,7 @@ class Model:
         path: where it was read from.
         custom_op_libraries: shared libraries with kernels for custom operators that stay in the graph.
         notes: what the reader ignored and why.
+        requested_opset: the ai.onnx opset to write when `save` is not told another (set by ``optimize(opset=…)``).
     """
 
     graph: Graph
@@ -32,6 +33,7 @@ class Model:
     path: Path | None = None
     custom_op_libraries: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    requested_opset: int | None = None
 
     @property
     def inputs(self) -> list[Value]:
@@ -48,18 +50,18 @@ class Model:
 
         Args:
             path: the file to write; weights beside it go to ``<name>.data``.
-            opset: ai.onnx opset to emit (default: the smallest that can express the graph and is not below the file's own).
+            opset: ai.onnx opset to emit (default: the requested one, else the oldest from 21, or the file's own, that can express it).
             external_data: weights in a separate file; by default only when the model would pass 2 GB inline.
         """
         from .serial.writer import write_model
 
-        write_model(self, path, opset=opset, external_data=external_data)
+        write_model(self, path, opset=self.requested_opset if opset is None else opset, external_data=external_data)
 
     def to_bytes(self, *, opset: int | None = None) -> bytes:
         """The model as one ONNX protobuf (below 2 GB)."""
         from .serial.writer import model_bytes
 
-        return model_bytes(self, opset=opset)
+        return model_bytes(self, opset=self.requested_opset if opset is None else opset)
 
     def copy(self) -> Model:
         """A deep copy of the graph; constant data is shared."""

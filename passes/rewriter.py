@@ -173,6 +173,10 @@ class Rule:
         if all(new is None for new in results):
             builder.discard()
             return _NOTHING
+        late = next((n for n in builder.created if not builder.context.admits(n.op.domain, n.op.since)), None)
+        if late is not None:
+            builder.discard()
+            return Attempt(nodes=nodes, decline=Decline(f"{late.op.op_name} needs opset {late.op.since}", root))
         for new, old in zip(results, root.outputs, strict=False):
             if new is not None:
                 self._check(new, old, root)
