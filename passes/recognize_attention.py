@@ -9,23 +9,21 @@ from typing import ClassVar
 from ..ir.graph import Node, Value
 from ..ir.ops.attention import Attention, RotaryEmbedding
 from ..ir.ops.binary import Add, Div, Mul
-from ..ir.ops.concat import Concat, Split
+from ..ir.ops.concat import Split
 from ..ir.ops.gather import Gather
 from ..ir.ops.logical import Where
 from ..ir.ops.matmul import MatMul
-from ..ir.ops.reshape import Expand, Reshape, Shape, Squeeze, Unsqueeze
+from ..ir.ops.reshape import Expand, Reshape, Squeeze, Unsqueeze
 from ..ir.ops.slice import Slice
 from ..ir.ops.softmax import Softmax
 from ..ir.ops.transpose import Transpose
 from ..ir.ops.unary import Identity, IsNaN
-from ..ir.types import TensorType
 from .algebra import COMPOSITE_TYPES, exclusive, rounded, scalar
+from .attention_masks import GROUP, for_every_query, mask_problem
 from .driver import RulePass
 from .match import Match
 from .pattern import P
 from .rewriter import Decline, Result, Rewriter, rewrites, rewrites_op
-
-GROUP = "recognize-attention"
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def recognize_sdpa(node: Node, b: Rewriter) -> Result:
     if scores.query.rank != 4:
         return Decline("the queries do not have the rank 4", scores.query.producer)
     if scores.mask is not None:
-        reason = _mask_problem(scores.mask, weights)
+        reason = mask_problem(scores.mask, weights)
         if reason:
             return Decline(reason, softmax)
     b.credit(softmax, *guard, *scores.nodes)
@@ -202,7 +200,7 @@ def recognize_sdpa(node: Node, b: Rewriter) -> Result:
         return Decline("the scale is not positive", softmax)
     size = scores.query.shape[3] if scores.query.shape else None
     plain = isinstance(size, int) and math.isclose(scores.scale, 1 / math.sqrt(size), rel_tol=1e-5)
-    mask = None if scores.mask is None else _for_every_query(scores.mask, scores.query, b)
+    mask = None if scores.mask is None else for_every_query(scores.mask, scores.query, b)
     return b.add(Attention(scale=None if plain else rounded(scores.scale)), scores.query, key, values, mask, outputs=1)
 
 
@@ -217,53 +215,6 @@ def _operands_problem(query: Value, key: Value, values: Value, weights: Value) -
     if q[0] != k[0] or q[0] != v[0]:
         return "the batches are not equal"
     return None if weights.shape == (*q[:3], k[2]) else "the mask has more rows than the queries"
-
-
-def _for_every_query(mask: Value, query: Value, b: Rewriter) -> Value:
-    """A mask that names every query: kernels broadcast it over batch and heads only."""
-    assert mask.shape is not None and query.shape is not None
-    tokens = query.shape[2]
-    if len(mask.shape) >= 2 and mask.shape[-2] == tokens:
-        return mask
-    lead = (1,) * (len(mask.shape) - 2)
-    if isinstance(tokens, int):
-        return b.add(Expand(), mask, b.ints((*lead, tokens, 1)))
-    rows = [b.ints(lead)] if lead else []
-    return b.add(Expand(), mask, b.add(Concat(axis=0), *rows, b.add(Shape(start=2, end=3), query), b.ints((1,))))
-
-
-def _mask_problem(mask: Value, weights: Value) -> str | None:
-    if not isinstance(mask.type, TensorType) or mask.type.shape is None or weights.shape is None:
-        return "the mask's shape is unknown"
-    if mask.type.dtype is not weights.dtype:
-        return "the mask has another element type than the scores"
-    if len(mask.type.shape) > 4:
-        return "the mask has more than four dimensions"
-    last = mask.type.shape[-1] if mask.type.shape else 1
-    return None if last == weights.shape[-1] else "the mask does not span the keys"
-
-
-# -- boolean masks -----------------------------------------------------------------------------------------------------
-@rewrites_op(Attention, name="boolean-attention-mask", group=GROUP)
-def boolean_mask(node: Node, b: Rewriter) -> Result:
-    """A mask ``Where(allowed, 0, −∞)`` is the boolean mask ``allowed``."""
-    mask = node.operand(3)
-    spread = mask.producer if mask is not None else None
-    if spread is not None and isinstance(spread.op, Expand):
-        mask = spread.inputs[0]
-    else:
-        spread = None
-    where = mask.producer if mask is not None else None
-    if where is None or not isinstance(where.op, Where) or mask is None:
-        return None
-    allowed, kept, dropped = where.inputs
-    low = scalar(dropped)
-    if allowed is None or scalar(kept) != 0.0 or low is None or low > -1e30 or allowed.shape != mask.shape:
-        return None
-    b.credit(where)
-    operands = list(node.inputs)
-    operands[3] = allowed if spread is None else b.add(Expand(), allowed, spread.inputs[1])
-    return b.add(node.op, *operands, outputs=1)
 
 
 # -- grouped heads -----------------------------------------------------------------------------------------------------

@@ -247,6 +247,11 @@ SHAPES: tuple[tuple[Any, ...], ...] = (
 )
 
 
+def static_channels(value: Value, array: Any) -> bool:
+    """Whether a value has one or two spatial dimensions and a known number of channels."""
+    return array.ndim in (3, 4) and value.shape is not None and isinstance(value.shape[1], int)
+
+
 @st.composite
 def cases(draw: Any, max_steps: int = 10) -> Case:
     """A random graph with feeds; one in three consists mainly of what recognisers look for."""

@@ -1,0 +1,61 @@
+"""Masks of attention: which ones the operator takes, and how they are spelled."""
+
+from __future__ import annotations
+
+from ..ir.graph import Node, Value
+from ..ir.ops.attention import Attention
+from ..ir.ops.concat import Concat
+from ..ir.ops.logical import Where
+from ..ir.ops.reshape import Expand, Shape
+from ..ir.types import TensorType
+from .algebra import scalar
+from .rewriter import Result, Rewriter, rewrites_op
+
+GROUP = "recognize-attention"
+
+
+def mask_problem(mask: Value, weights: Value) -> str | None:
+    """Why a summand of the scores is not a mask that the operator takes."""
+    if not isinstance(mask.type, TensorType) or mask.type.shape is None or weights.shape is None:
+        return "the mask's shape is unknown"
+    if mask.type.dtype is not weights.dtype:
+        return "the mask has another element type than the scores"
+    if len(mask.type.shape) > 4:
+        return "the mask has more than four dimensions"
+    last = mask.type.shape[-1] if mask.type.shape else 1
+    return None if last == weights.shape[-1] else "the mask does not span the keys"
+
+
+def for_every_query(mask: Value, query: Value, b: Rewriter) -> Value:
+    """A mask that names every query: kernels broadcast it over batch and heads only."""
+    assert mask.shape is not None and query.shape is not None
+    tokens = query.shape[2]
+    if len(mask.shape) >= 2 and mask.shape[-2] == tokens:
+        return mask
+    lead = (1,) * (len(mask.shape) - 2)
+    if isinstance(tokens, int):
+        return b.add(Expand(), mask, b.ints((*lead, tokens, 1)))
+    rows = [b.ints(lead)] if lead else []
+    return b.add(Expand(), mask, b.add(Concat(axis=0), *rows, b.add(Shape(start=2, end=3), query), b.ints((1,))))
+
+
+@rewrites_op(Attention, name="boolean-attention-mask", group=GROUP)
+def boolean_mask(node: Node, b: Rewriter) -> Result:
+    """A mask ``Where(allowed, 0, −∞)`` is the boolean mask ``allowed``."""
+    mask = node.operand(3)
+    spread = mask.producer if mask is not None else None
+    if spread is not None and isinstance(spread.op, Expand):
+        mask = spread.inputs[0]
+    else:
+        spread = None
+    where = mask.producer if mask is not None else None
+    if where is None or not isinstance(where.op, Where) or mask is None:
+        return None
+    allowed, kept, dropped = where.inputs
+    low = scalar(dropped)
+    if allowed is None or scalar(kept) != 0.0 or low is None or low > -1e30 or allowed.shape != mask.shape:
+        return None
+    b.credit(where)
+    operands = list(node.inputs)
+    operands[3] = allowed if spread is None else b.add(Expand(), allowed, spread.inputs[1])
+    return b.add(node.op, *operands, outputs=1)
