@@ -30,13 +30,15 @@ class Corpus:
     @classmethod
     def load(cls, further: list[Path]) -> Corpus:
         """The models of the ONNX backend suite up to `CASE_LIMIT` bytes, and those given, each twenty times."""
-        import onnx.backend.test
+        from onnx.backend.test.loader import load_model_tests
 
-        folder = Path(onnx.backend.test.__file__).parent / "data"
         corpus = cls()
-        for path in sorted(folder.rglob("*.onnx")):
-            if path.stat().st_size <= CASE_LIMIT:
-                corpus.models.append(path.read_bytes())
+        for kind in ("node", "simple", "pytorch-converted", "pytorch-operator"):
+            for test in load_model_tests(kind=kind):
+                folder = test.model_dir
+                data = test.model.SerializeToString() if test.model is not None else (Path(str(folder)) / "model.onnx").read_bytes()
+                if len(data) <= CASE_LIMIT:
+                    corpus.models.append(data)
         for path in further:
             corpus.models += [path.read_bytes()] * 20
         words: dict[str, None] = {}

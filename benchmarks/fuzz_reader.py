@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -108,9 +109,6 @@ def _worker(connection: Any, other_end: Any, folder: str) -> None:
     def alarm(*_: Any) -> None:
         raise TooSlow
 
-    import warnings
-
-    warnings.simplefilter("ignore")
     signal.signal(signal.SIGPROF, alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sink = os.open(os.devnull, os.O_WRONLY)
@@ -249,6 +247,7 @@ def main() -> int:
     options = parser.parse_args()
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    warnings.simplefilter("ignore")
     if not options.replay:
         return fuzz(options)
     bad = 0

@@ -26,6 +26,7 @@ def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
     """
     opened: list[BinaryIO] = []
     temporary: list[str] = []
+    last = list(paths)[-1]
     try:
         try:
             for path in paths:
@@ -40,19 +41,16 @@ def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
                 file.flush()
                 os.fchmod(file.fileno(), 0o666 & ~mask)
                 os.fsync(file.fileno())
-            if len(paths) > 1 and paths[-1].exists():
-                paths[-1].unlink()
+            if len(paths) > 1 and last.exists():
+                last.unlink()
             for name, path in zip(list(temporary), paths, strict=True):
                 os.replace(name, path)
                 temporary.remove(name)
             for file in opened:
                 file.close()
         except OSError as error:
-            place = f"file '{paths[-1]}'"
-            reason = error.strerror or str(error)
-            raise Diagnostic(
-                E_WRITE, f"cannot write '{paths[-1]}': {reason}", place, "check the folder, its permissions and free space"
-            ) from error
+            message = f"cannot write '{last}': {error.strerror or error}"
+            raise Diagnostic(E_WRITE, message, f"file '{last}'", "check the folder, its permissions and free space") from error
     finally:
         for name in temporary:
             Path(name).unlink(missing_ok=True)

@@ -43,18 +43,32 @@ _ANNOTATIONS = {
 }
 
 
+def _code(kind: Any) -> int:
+    return kind.value
+
+
 @cache
 def attribute_kinds(domain: str, op_type: str, version: int) -> dict[str, int]:
     """Attribute names with the AttributeProto types that the definition at an opset wants; empty for an unknown operator."""
     from onnx import defs
 
     if defs.has(op_type, version, domain):
-        return {name: a.type.value for name, a in defs.get_schema(op_type, version, domain).attributes.items()}
+        return {name: _code(a.type) for name, a in defs.get_schema(op_type, version, domain).attributes.items()}
     cls = OPS.get((domain, op_type))
     if cls is None:
         return {}
     kinds = {f.name: _ANNOTATIONS.get(str(f.type).removesuffix(" | None"), 0) for f in fields(cls)}  # type: ignore[arg-type]
     return {name: kind for name, kind in kinds.items() if kind} | dict.fromkeys(cls.region_names, GRAPH)
+
+
+@cache
+def required_attributes(domain: str, op_type: str, version: int) -> tuple[str, ...]:
+    """The attributes that the ONNX definition at an opset does not give a default for and demands."""
+    from onnx import defs
+
+    if not defs.has(op_type, version, domain):
+        return ()
+    return tuple(name for name, a in defs.get_schema(op_type, version, domain).attributes.items() if a.required)
 
 
 def attribute_kind(proto: Any, kinds: dict[str, int], where: str) -> int:

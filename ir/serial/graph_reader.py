@@ -13,7 +13,7 @@ from ..inference import infer_node
 from ..op import OPS, Op, Opaque
 from ..types import UNKNOWN, TensorType, Type, name_unknown_dims, refine
 from ..verifier import admits
-from .attribute_kinds import GRAPH, GRAPHS, attribute_kind, attribute_kinds
+from .attribute_kinds import GRAPH, GRAPHS, attribute_kind, attribute_kinds, required_attributes
 from .attributes import build_op, decode, densify_initializer
 from .codes import E_CYCLE, E_NAMES, E_NODE, E_OPSET, E_TYPE
 from .debug import DOC, ORIGINS, SOURCES
@@ -189,7 +189,7 @@ class GraphReader:
         where = f"{self.where}, node '{label}' ({domain + '.' if domain else ''}{proto.op_type})"
         if not proto.op_type:
             raise Diagnostic(E_NAMES, "the node names no operator", where, "export the model again")
-        if not proto.output and (domain, proto.op_type) in OPS:
+        if not proto.output and (not domain or (domain, proto.op_type) in OPS):
             raise Diagnostic(E_OPERANDS, "the node names no result", where, "export the model again")
         version = self.opsets.get(domain)
         if version is None:
@@ -198,6 +198,10 @@ class GraphReader:
             version = 1
         inputs = [None if not n else scope.find(n) for n in proto.input]
         attributes, graphs = self._attributes(proto, attribute_kinds(domain, proto.op_type, version), where)
+        for name in required_attributes(domain, proto.op_type, version):
+            if name not in attributes and name not in graphs:
+                given = ", ".join([*attributes, *graphs]) or "none"
+                raise Diagnostic(E_ATTRIBUTE, f"attribute '{name}' is missing (given: {given})", where, "export the model again")
         raw = RawNode(graph, domain, proto.op_type, version, inputs, attributes, list(proto.output), label, where)
         try:
             results = upgrade(raw)

@@ -122,7 +122,7 @@ CASES: dict[str, tuple[bytes, str, str]] = {
     "unknown element type": (shaped(3, 4, data=b"\0" * 48, kind=99), "E0304", "99"),
     "raw strings": (shaped(3, data=b"abc", kind=TensorProto.STRING), "E0304", "string"),
     "wrong kind of attribute": (typed("axis", AttributeProto.STRINGS), "E0204", "'axis' must be an integer"),
-    "missing attribute": (typed("other", AttributeProto.INT), "E0204", "'other'"),
+    "missing attribute": (typed("other", AttributeProto.INT), "E0204", "'axis' is missing (given: other)"),
     "unknown domain": (changed(lambda m: setattr(m.graph.node[0], "domain", "x.y")), "E0307", "x.y"),
     "opset of the future": (changed(lambda m: setattr(m.opset_import[0], "version", 99)), "E0307", "99"),
     "opset zero": (changed(lambda m: setattr(m.opset_import[0], "version", 0)), "E0307", "0"),
@@ -144,7 +144,7 @@ CASES: dict[str, tuple[bytes, str, str]] = {
         "",
     ),
     "missing operand": (changed(lambda m: m.graph.node[0].input.pop()), "E0203", ""),
-    "missing subgraph": (changed(lambda m: m.graph.node[1].attribute.pop()), "E0204", "else_branch"),
+    "missing subgraph": (changed(lambda m: m.graph.node[1].attribute.pop()), "E0204", "_branch' is missing"),
 }
 
 
