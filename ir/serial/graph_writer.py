@@ -188,11 +188,11 @@ class GraphWriter:
         """Result names; trailing unused optional results are left out, inner ones are empty."""
         least = max(node.op.outputs, 1)
         count = len(node.outputs)
-        while count > least and not node.outputs[count - 1].uses:
+        optional = not isinstance(node.op, Opaque) and not node.regions and node.op.op_name not in ("Split",)
+        while optional and count > least and not node.outputs[count - 1].uses:
             count -= 1
         if count == len(node.outputs) == 1:
             return [self._name(node.outputs[0], node.op.op_name.lower())]
-        optional = not isinstance(node.op, Opaque) and not node.regions and node.op.op_name not in ("Split",)
         return [
             "" if optional and index and not value.uses else self._name(value, node.op.op_name.lower())
             for index, value in enumerate(node.outputs[:count])
