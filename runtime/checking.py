@@ -24,7 +24,7 @@ from ..passes.observers import BisectLimit, CheckEachPass, Observer
 from .compare import Difference, comparable, difference
 from .judge import Judge
 from .mixed import load_engine
-from .noise import CAP, allowance, noise_floor
+from .noise import HOPELESS, allowance, chaotic, noise_floor
 from .pairing import nothing_to_compare
 from .subject import Subject
 from .synthesize import synthesize_feeds
@@ -97,7 +97,10 @@ class OutputCheck:
                     what = "relative error" if change.kind == "float" else "share of unequal elements"
                     text = f"output '{name}' of sample {index}: {what} {change.relative:.3g}, at most {figures.tolerance:.3g} is rounding"
                     floor = figures.noise_floor
-                    return text if floor is None else f"{text} (the noise floor is {floor:.3g})"
+                    if floor is None:
+                        return text
+                    other = ": try with --data, these inputs are too ill-conditioned to tell" if chaotic(floor) else ""
+                    return f"{text} (the noise floor is {floor:.3g}{other})"
                 if name not in self.outputs or self.outputs[name].severity <= figures.severity:
                     self.outputs[name] = figures
         return None
@@ -105,7 +108,7 @@ class OutputCheck:
     def _judged(self, index: int, name: str, change: Difference, value: Any) -> OutputFigures:
         """An error with its tolerance; the noise floor of the sample is measured when the plain one does not do."""
         plain = self._plain(change, value)
-        if change.relative <= plain or change.kind != "float" or change.relative > CAP * self._scale:
+        if change.relative <= plain or change.kind != "float" or change.relative > HOPELESS:
             return OutputFigures(change.relative, plain)
         if index not in self._floors:
             with Subject(self._model) as subject:

@@ -10,7 +10,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 QUANTILES = (0.0, 0.1, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.9, 100.0)
-RESERVOIR = 65536  # elements per tensor that the quantile table is made from when there are more
+RESERVOIR = 65536  # the most elements per tensor that the quantile table is made from
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,8 @@ class Moments:
     maximum: float = -math.inf
     at_minimum: int = 0
     at_maximum: int = 0
-    reservoir: list[Array] = field(default_factory=list, repr=False)
+    stride: int = 1  # every how many elements one is kept for the quantiles
+    reservoir: Array = field(default_factory=lambda: np.empty(0, np.float32), repr=False)
 
     def add(self, array: Array) -> None:
         """Take in the elements of one more array."""
@@ -211,6 +212,7 @@ class Moments:
         if not flat.size:
             return
         count = self.count + flat.size
+        self._keep(flat)
         mean = float(flat.mean())
         shift = mean - self.mean
         deviation = flat - mean
@@ -224,8 +226,13 @@ class Moments:
         if high >= self.maximum:
             self.at_maximum = int(np.count_nonzero(flat == high)) + (self.at_maximum if high == self.maximum else 0)
             self.maximum = high
-        if sum(kept.size for kept in self.reservoir) < RESERVOIR:
-            self.reservoir.append(flat[:: max(1, -(-flat.size // RESERVOIR))].astype(np.float32))
+
+    def _keep(self, flat: Array) -> None:
+        """Keep every `stride`-th of all elements so far, whatever the arrays are that they came in."""
+        while (self.count + flat.size) > self.stride * RESERVOIR:
+            self.stride *= 2
+            self.reservoir = self.reservoir[::2]
+        self.reservoir = np.concatenate((self.reservoir, flat[-self.count % self.stride :: self.stride].astype(np.float32)))
 
     @property
     def deviation(self) -> float:
@@ -240,11 +247,11 @@ class Moments:
 
     def quantiles(self) -> list[float]:
         """The values at `QUANTILES` percent; the two ends are exact, the rest come from an evenly spaced
-        subset of large tensors.
+        subset of all samples where there are more than `RESERVOIR` elements.
         """
         if not self.count:
             return [math.nan] * len(QUANTILES)
-        table = [float(q) for q in np.percentile(np.concatenate(self.reservoir), QUANTILES)]
+        table = [float(q) for q in np.percentile(self.reservoir, QUANTILES)]
         table[0], table[-1] = self.minimum, self.maximum
         return table
 
@@ -255,7 +262,7 @@ class Drift:
 
     Attributes:
         mean_shift: |mu1-mu2| / (sigma1 + eps): in standard deviations, so that a mean near zero does no harm.
-        variance_ratio: sigma2**2 / sigma1**2.
+        variance_ratio: sigma2**2 / sigma1**2; `variance_shift` is |sigma1**2 - sigma2**2| / sigma1**2.
         saturation_low: share of elements at the minimum, reference and other.
         saturation_high: share of elements at the maximum, reference and other.
     """
@@ -264,6 +271,11 @@ class Drift:
     variance_ratio: float
     saturation_low: tuple[float, float]
     saturation_high: tuple[float, float]
+
+    @property
+    def variance_shift(self) -> float:
+        """|sigma1**2 - sigma2**2| / sigma1**2."""
+        return abs(1 - self.variance_ratio)
 
     def flags(self, limit: float = 0.02) -> list[str]:
         """What looks wrong: ``bias``, ``gain``, ``saturation-low``, ``saturation-high``; ``limit`` is in
@@ -281,7 +293,7 @@ class Drift:
 
     def to_json(self) -> dict[str, Any]:
         """The same facts as plain data."""
-        return asdict(self)
+        return {**asdict(self), "variance_shift": self.variance_shift}
 
 
 SATURATION_EXCESS = 0.002  # of all elements beyond the reference's own share at that end

@@ -25,6 +25,7 @@ from .tolerance import MARGIN
 TRIALS = 4
 FACTOR = MARGIN  # the same allowance for constants that the tolerances make
 CAP = 0.01  # a larger error is never explained by noise
+HOPELESS = 0.5  # beyond this error the floor is not even measured
 LEAST = 8  # elements; smaller constants and inputs are sizes, bounds and scales rather than data
 _PIECE = 1 << 22  # elements disturbed at a time
 _MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
@@ -35,6 +36,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def allowance(floor: float) -> float:
     """The tolerance that a noise floor justifies: `FACTOR` times the floor, at most `CAP`."""
     return min(CAP, FACTOR * floor)
+
+
+def chaotic(floor: float) -> bool:
+    """Whether a model magnifies rounding so much that its results on these inputs cannot tell right from wrong."""
+    return FACTOR * floor > CAP
 
 
 def noise_floor(

@@ -107,11 +107,7 @@ class LayerReport:
             "isolated": None if self.isolated is None else self.isolated.to_json(),
             "accumulated": None if self.accumulated is None else self.accumulated.to_json(),
             "random": self.random,
-            "drift": None if self.drift is None else _numbers(self.drift.to_json()),
-            "flags": self.flags,
-            "quantiles": None
-            if self.quantiles is None
-            else {"percent": list(QUANTILES), "a": _numbers(self.quantiles[0]), "b": _numbers(self.quantiles[1])},
+            **_distribution(self),
         }
 
 
@@ -124,6 +120,8 @@ class OutputReport:
         expected: the second model against the expected values of the data set, None without such.
         passed: whether ``error`` (for random outputs: the distribution) is acceptable.
         why: what decided, when it is not the plain tolerance.
+        drift: how the distribution moved; None for other than floats. ``flags`` and ``quantiles`` as in
+            `LayerReport`.
     """
 
     name: str
@@ -131,6 +129,9 @@ class OutputReport:
     passed: bool
     expected: ErrorFigures | None = None
     why: str = ""
+    drift: Drift | None = None
+    flags: list[str] = field(default_factory=list)
+    quantiles: tuple[list[float], list[float]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The same facts as plain data."""
@@ -140,6 +141,7 @@ class OutputReport:
             "expected": None if self.expected is None else self.expected.to_json(),
             "passed": self.passed,
             "why": self.why,
+            **_distribution(self),
         }
 
 
@@ -196,6 +198,15 @@ class Report:
             "unmapped": self.unmapped,
             "notes": self.notes,
         }
+
+
+def _distribution(item: LayerReport | OutputReport) -> dict[str, Any]:
+    table = item.quantiles
+    return {
+        "drift": None if item.drift is None else _numbers(item.drift.to_json()),
+        "flags": item.flags,
+        "quantiles": None if table is None else {"percent": list(QUANTILES), "a": _numbers(table[0]), "b": _numbers(table[1])},
+    }
 
 
 def _number(value: float) -> float | str:

@@ -29,11 +29,13 @@ _FORWARDING = ("Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten",
 _LENGTH = re.compile(r"seq|len|time|token|frame|past|total|steps|samples", re.I)
 _BATCH = re.compile(r"batch|^n$|^b$|^bs$", re.I)
 _FREE_EXTENT = 4
-# Sizes tried in order for (batch, length, other symbols); later ones serve models with strides, windows and
-# downsampling.
+# Sizes tried in order for (batch, length, other symbols, other symbols of images); later ones serve models with
+# strides, windows and downsampling. Tiny images make models ill-conditioned: they come late.
 _TRIALS = (
-    (2, 8, _FREE_EXTENT), (1, 8, 64), (1, 16, 224), (1, 1, 1), (1, 128, 32), (1, 512, 128), (1, 256, 512), (1, 1024, 640), (1, 16000, 320),
+    (2, 8, _FREE_EXTENT, 64), (1, 8, 64, 128), (1, 16, 224, 224), (1, 1, 1, 1), (1, 8, 4, 4), (1, 128, 32, 32), (1, 512, 128, 256),
+    (1, 256, 512, 512), (1, 1024, 640, 640), (1, 16000, 320, 320),
 )  # fmt: skip
+Trial = tuple[int, int, int, int]
 _STATE = re.compile(r"state|hidden|cell|memory|cache|past|^[hc]\d*(_?(in|0))?$", re.I)
 _TOTAL = re.compile(r"total|full|all", re.I)
 _RATE = re.compile(r"^sr$|rate|freq|hertz|hz$", re.I)
@@ -109,7 +111,7 @@ def scalar_choices(value: Value) -> list[int]:
     return list(found)
 
 
-def _bindings(model: Model, trial: tuple[int, int, int]) -> dict[str, int]:
+def _bindings(model: Model, trial: Trial) -> dict[str, int]:
     found: dict[str, int] = {}
     past = False
     for value in model.inputs:
@@ -124,7 +126,7 @@ def _bindings(model: Model, trial: tuple[int, int, int]) -> dict[str, int]:
     return found
 
 
-def _size(owner: str, name: str, axis: int, rank: int, trial: tuple[int, int, int]) -> int:
+def _size(owner: str, name: str, axis: int, rank: int, trial: Trial) -> int:
     named = not name.startswith(owner + ".")  # the reader names dimensions that have no name after their input
     if named and _BATCH.search(name) and not _LENGTH.search(name):
         return trial[0]
@@ -132,7 +134,7 @@ def _size(owner: str, name: str, axis: int, rank: int, trial: tuple[int, int, in
         return trial[1]
     if axis == 0 or (axis == 1 and rank >= 3 and _STATE.search(owner)):
         return trial[0]
-    return trial[1] if rank == 2 else trial[2]
+    return trial[1] if rank == 2 else trial[3] if rank == 4 and not _STATE.search(owner) else trial[2]
 
 
 def _shape(type_: Type) -> tuple[Any, ...] | None:
@@ -142,13 +144,13 @@ def _shape(type_: Type) -> tuple[Any, ...] | None:
 
 
 def _feeds(
-    model: Model, generator: np.random.Generator, bindings: Mapping[str, Dim], trial: tuple[int, int, int], scalars: Mapping[str, int]
+    model: Model, generator: np.random.Generator, bindings: Mapping[str, Dim], trial: Trial, scalars: Mapping[str, int]
 ) -> dict[str, Any]:
     made = {v.name: _value(v, v.type, generator, bindings, trial) for v in model.inputs}
     return {name: np.full_like(value, scalars[name]) if name in scalars else value for name, value in made.items()}
 
 
-def _value(value: Value, type_: Type, generator: np.random.Generator, bindings: Mapping[str, Dim], trial: tuple[int, int, int]) -> Any:
+def _value(value: Value, type_: Type, generator: np.random.Generator, bindings: Mapping[str, Dim], trial: Trial) -> Any:
     if isinstance(type_, SequenceType):
         return [_value(value, type_.element, generator, bindings, trial) for _ in range(2)]
     if isinstance(type_, OptionalType):

@@ -19,7 +19,7 @@ from .compare import Difference, Moments, comparable, difference, drift, is_floa
 from .dataset import Sample
 from .judge import Judge, figures, worst_of
 from .layers import Layer, build_layers, coarse_types, compatible, counterparts
-from .noise import CAP, allowance, noise_floor
+from .noise import CAP, HOPELESS, allowance, chaotic, noise_floor
 from .pairing import Samples, check_inputs, nothing_to_compare, output_pairs, sample_source
 from .report import ErrorFigures, LayerReport, OutputReport, Report
 from .subject import Subject
@@ -202,7 +202,7 @@ class _Comparison:
         wanted: dict[int, list[str]] = {}
         for name, error in found.items():
             worst = worst_of(parts[name])
-            if not error.within and worst.kind == "float" and worst.relative <= CAP * self.scale:
+            if not error.within and worst.kind == "float" and worst.relative <= HOPELESS:
                 wanted.setdefault(parts[name].index(worst), []).append(name)
         subject = self.a if self.a.graph is not None else self.b
         for index, sample in enumerate(self.samples() if wanted else ()):
@@ -236,18 +236,18 @@ class _Comparison:
     ) -> OutputReport:
         against = figures(expected, pooled(expected), error.tolerance) if expected else None
         layer = self.layers.get(other)
-        if layer is not None and layer.random and parts[0].kind != "shape":
-            count = max(moments[0].count, 1)
-            moved = drift(*moments).flags(max(DRIFT_LIMIT, 6 / count**0.5)) if moments[0].count else []
-            moved = [flag for flag in moved if flag in ("bias", "gain")]
-            why = "random: distributions differ" if moved else "random: compared by distribution only"
-            return OutputReport(name, error, not moved, against, why)
-        why = ""
-        if parts[0].kind == "exact" and 0 < error.worst <= error.tolerance:
-            why = "a few elements decided by nearly equal numbers differ"
+        random = layer is not None and layer.random and parts[0].kind != "shape"
+        result = OutputReport(name, error, error.within, against)
+        _describe(result, moments, max(DRIFT_LIMIT, 6 / max(moments[0].count, 1) ** 0.5) if random else DRIFT_LIMIT)
+        if random:
+            result.passed = not {"bias", "gain"}.intersection(result.flags)
+            result.why = "random: compared by distribution only" if result.passed else "random: distributions differ"
+        elif parts[0].kind == "exact" and 0 < error.worst <= error.tolerance:
+            result.why = "a few elements decided by nearly equal numbers differ"
         elif error.noise_floor is not None:
-            why = f"ill-conditioned: rounding alone moves it by {error.noise_floor:.2g}" if error.within else "more than rounding explains"
-        return OutputReport(name, error, error.within, against, why)
+            moved = f"ill-conditioned: rounding alone moves it by {error.noise_floor:.2g}"
+            result.why = moved if error.within or chaotic(error.noise_floor) else "more than rounding explains"
+        return result
 
     # -- layers
     # ------------------------------------------------------------------------------------------------
@@ -322,12 +322,8 @@ class _Comparison:
             alone,
             layer.random,
         )
-        first, second = gathered.moments
-        if first.count and second.count:
-            report.drift = drift(first, second)
-            limit = max(DRIFT_LIMIT, 2 * alone.tolerance if alone is not None else 0.0)
-            report.flags = report.drift.flags(max(limit, 6 / first.count**0.5) if layer.draws else limit)
-            report.quantiles = (first.quantiles(), second.quantiles())
+        limit = max(DRIFT_LIMIT, 2 * alone.tolerance if alone is not None else 0.0)
+        _describe(report, gathered.moments, max(limit, 6 / max(gathered.moments[0].count, 1) ** 0.5) if layer.draws else limit)
         return report
 
     def _reconsider(self, layer: Layer, error: ErrorFigures, parts: list[Difference], edges: Iterable[str]) -> ErrorFigures:
@@ -352,6 +348,15 @@ class _Comparison:
                 "every layer alone is within its tolerance: the error builds up over the layers, or the runtime's own "
                 "optimisations cause it"
             )
+
+
+def _describe(report: LayerReport | OutputReport, moments: tuple[Moments, Moments], limit: float) -> None:
+    """Fill in the distributions, with flags for what moved by more than ``limit``."""
+    first, second = moments
+    if first.count and second.count:
+        report.drift = drift(first, second)
+        report.flags = report.drift.flags(limit)
+        report.quantiles = (first.quantiles(), second.quantiles())
 
 
 class _Gathered:

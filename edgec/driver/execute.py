@@ -106,11 +106,16 @@ def _verify_text(facts: Mapping[str, Any], every_layer: bool) -> str:
         for o in facts["outputs"]
     ]
     lines.append(table(("output", "error", "tolerance", "SQNR dB", "max abs", "", ""), rows, right=(1, 2, 3, 4)))
+    for output in facts["outputs"]:
+        if output["quantiles"] is not None and (every_layer or not output["passed"]):
+            lines += ["", *_distribution(output)]
     first = facts["first_diverging"]
     if first is not None:
         lines += ["", f"first diverging layer: {first['name']} ({', '.join(first['operators'])})"]
         if first["sources"]:
             lines.append(f"  made from: {', '.join(first['sources'])}")
+        if first["quantiles"] is not None:
+            lines += ["", *_distribution(first)]
     if facts["layers"]:
         shown = list(facts["layers"])
         if not every_layer:
@@ -127,6 +132,20 @@ def _verify_text(facts: Mapping[str, Any], every_layer: bool) -> str:
         lines += ["", table(heads, rows, right=(3, 4, 5, 6))]
     lines += [f"note: {note}" for note in facts["notes"]]
     return "\n".join(lines)
+
+
+def _distribution(item: Mapping[str, Any]) -> list[str]:
+    """The quantile table of a tensor in both models, the drift and the saturation."""
+    quantiles, drift = item["quantiles"], item["drift"]
+    heads = ("", *(f"p{percent:g}" for percent in quantiles["percent"]))
+    rows = [("A", *quantiles["a"]), ("B", *quantiles["b"])]
+    low, high = (" → ".join(f"{100 * share:.2f} %" for share in drift[f"saturation_{end}"]) for end in ("low", "high"))
+    moved = f"mean moved by {drift['mean_shift']:.3g} standard deviations, variance by {drift['variance_shift']:.3g} of itself"
+    return [
+        f"distribution of {item['name']}:",
+        table(heads, rows, right=range(1, len(heads))),
+        f"{moved}; elements at the minimum {low}, at the maximum {high}" + (f"; {', '.join(item['flags'])}" if item["flags"] else ""),
+    ]
 
 
 def _figure(figures: Mapping[str, Any] | None, key: str) -> Any:

@@ -59,7 +59,7 @@ def test_other_sizes_are_tried_until_the_model_runs(build: Build) -> None:
     error = caught.value
     assert error.code == "E0606" and error.exit is Exit.BAD_INPUT
     assert "x: f32[1, 3, height, width]" in error.hint and ".npz" in error.hint
-    assert error.notes[0] == "tried height=4, width=4: never" and len(error.notes) == 2
+    assert error.notes[0] == "tried height=64, width=64: never" and len(error.notes) == 2
 
 
 def test_scalars_that_select_a_branch_get_what_they_are_compared_with(build: Build) -> None:
