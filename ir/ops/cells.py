@@ -36,13 +36,13 @@ def scalar_of(operand: Any) -> Dim | None:
 
 
 def length_of(operand: Any) -> int | None:
-    """How many elements a one-dimensional parameter operand has, None when that is not known."""
+    """How many elements a one-dimensional parameter operand has, None when that is not known or beyond any rank."""
     if not isinstance(operand, TensorType) or operand.shape is None:
         return None
     if not operand.shape:
         return 1
     first = operand.shape[0]
-    return first if len(operand.shape) == 1 and type(first) is int else None
+    return first if len(operand.shape) == 1 and type(first) is int and first <= CONTENT_LIMIT else None
 
 
 def elements_of(operand: Any) -> tuple[Dim | None, ...] | None:
@@ -51,7 +51,7 @@ def elements_of(operand: Any) -> tuple[Dim | None, ...] | None:
     if content is not None:
         return content
     length = length_of(operand)
-    return None if length is None or length > CONTENT_LIMIT else (None,) * length
+    return None if length is None else (None,) * length
 
 
 def cells(operand: TensorType) -> np.ndarray[Any, Any] | None:

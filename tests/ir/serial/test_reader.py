@@ -228,6 +228,12 @@ def test_small_tensors_of_every_element_type_and_storage():
         np.testing.assert_array_equal(data.numpy().astype(np.complex128), values.astype(np.complex128), err_msg=str(dtype))
 
 
+def test_a_claim_of_absurdly_many_axes_costs_nothing():
+    node = helper.make_node("Unsqueeze", ["x", "axes"], ["y"])
+    model = read(proto([node], [info("x"), info("axes", (1 << 40,), TensorProto.INT64)], [info("y", None)]))
+    assert model.graph.first.output.shape is None
+
+
 # -- operators -------------------------------------------------------------------------------------------------------
 def test_float_attributes_have_their_shortest_form():
     node = helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.1)
