@@ -8,6 +8,7 @@ from typing import Any
 
 from ..diagnostics import E_ATTRIBUTE, Diagnostic
 from ..op import OPS
+from .forms import schema_versions
 
 GRAPH, GRAPHS = 5, 10
 _NAMES = {
@@ -49,26 +50,39 @@ def _code(kind: Any) -> int:
 
 @cache
 def attribute_kinds(domain: str, op_type: str, version: int) -> dict[str, int]:
-    """Attribute names with the AttributeProto types that the definition at an opset wants; empty for an unknown operator."""
-    from onnx import defs
+    """Attribute names with the AttributeProto types that the definition at an opset wants; empty for an unknown operator.
 
-    if defs.has(op_type, version, domain):
-        return {name: _code(a.type) for name, a in defs.get_schema(op_type, version, domain).attributes.items()}
+    Attributes that only a newer definition has are those of the operator's class.
+    """
     cls = OPS.get((domain, op_type))
-    if cls is None:
-        return {}
-    kinds = {f.name: _ANNOTATIONS.get(str(f.type).removesuffix(" | None"), 0) for f in fields(cls)}  # type: ignore[arg-type]
-    return {name: kind for name, kind in kinds.items() if kind} | dict.fromkeys(cls.region_names, GRAPH)
+    kinds: dict[str, int] = {}
+    if cls is not None:
+        named = {f.name: _ANNOTATIONS.get(str(f.type).removesuffix(" | None"), 0) for f in fields(cls)}  # type: ignore[arg-type]
+        kinds = {name: kind for name, kind in named.items() if kind} | dict.fromkeys(cls.region_names, GRAPH)
+    schema = _schema(domain, op_type, version)
+    return kinds if schema is None else kinds | {name: _code(a.type) for name, a in schema.attributes.items()}
 
 
 @cache
-def required_attributes(domain: str, op_type: str, version: int) -> tuple[str, ...]:
-    """The attributes that the ONNX definition at an opset does not give a default for and demands."""
+def demands(domain: str, op_type: str, version: int) -> tuple[tuple[str, ...], int]:
+    """The attributes that an operator demands by its ONNX definition, and its least number of operands."""
+    schema = _schema(domain, op_type, version)
+    if schema is None:
+        return (), 0
+    operands = 0 if schema.deprecated else schema.min_input  # deprecated operators come in the forms of other opsets too
+    return tuple(name for name, a in schema.attributes.items() if a.required), operands
+
+
+def _schema(domain: str, op_type: str, version: int) -> Any:
+    """The definition at an opset, for an operator that is used before it entered ONNX its first one; None when there is none."""
     from onnx import defs
 
     if not defs.has(op_type, version, domain):
-        return ()
-    return tuple(name for name, a in defs.get_schema(op_type, version, domain).attributes.items() if a.required)
+        versions = () if domain else schema_versions(op_type)
+        if not versions:
+            return None
+        version = versions[0]
+    return defs.get_schema(op_type, version, domain)
 
 
 def attribute_kind(proto: Any, kinds: dict[str, int], where: str) -> int:

@@ -13,7 +13,7 @@ from ..inference import infer_node
 from ..op import OPS, Op, Opaque
 from ..types import UNKNOWN, TensorType, Type, name_unknown_dims, refine
 from ..verifier import admits
-from .attribute_kinds import GRAPH, GRAPHS, attribute_kind, attribute_kinds, required_attributes
+from .attribute_kinds import GRAPH, GRAPHS, attribute_kind, attribute_kinds, demands
 from .attributes import build_op, decode, densify_initializer
 from .codes import E_CYCLE, E_NAMES, E_NODE, E_OPSET, E_TYPE
 from .debug import DOC, ORIGINS, SOURCES
@@ -198,7 +198,10 @@ class GraphReader:
             version = 1
         inputs = [None if not n else scope.find(n) for n in proto.input]
         attributes, graphs = self._attributes(proto, attribute_kinds(domain, proto.op_type, version), where)
-        for name in required_attributes(domain, proto.op_type, version):
+        required, operands = demands(domain, proto.op_type, version)
+        if len(inputs) < operands:
+            raise Diagnostic(E_OPERANDS, f"{proto.op_type} takes at least {operands} operands, not {len(inputs)}", where)
+        for name in required:
             if name not in attributes and name not in graphs:
                 given = ", ".join([*attributes, *graphs]) or "none"
                 raise Diagnostic(E_ATTRIBUTE, f"attribute '{name}' is missing (given: {given})", where, "export the model again")

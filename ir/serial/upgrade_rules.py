@@ -134,7 +134,7 @@ def upsample_to_resize(raw: RawNode) -> None:
         "coordinate_transformation_mode": "asymmetric",
         "nearest_mode": "floor",
     }
-    raw.inputs = [raw.inputs[0], None, raw.inputs[1]]
+    raw.inputs = [raw.input(0), None, raw.input(1)]
     raw.version = 11
 
 
