@@ -20,6 +20,7 @@ from ...ir.model import Model
 from ...ir.ops.slice import Slice
 from ...ir.types import OptionalType, SequenceType, TensorType
 from ..backend import E_LOAD, E_REFUSED, E_RUN
+from .rewrites.numbers import EXACT_MARK
 
 INT32_MAX = 2**31 - 1
 FLOAT_EXACT = 2**24
@@ -194,20 +195,23 @@ def _is_slice_bound(user: Any, index: int) -> bool:
     return isinstance(getattr(user, "op", None), Slice) and index in (1, 2)
 
 
-def _only_meets(value: Value, allowed: frozenset[str], depth: int = 0) -> bool:
+def _only_meets(value: Value, allowed: frozenset[str]) -> bool:
     """Whether integers that depend on the value only meet certain operators."""
-    if depth > 16:
-        return False
-    for user, index in value.uses:
-        if not isinstance(user, Node):
-            if user.parent is not None:
-                return False
-            continue
-        if index in user.op.shape_operands or user.op.op_name in _INDEXED and index:
-            continue
-        same = [v for v in user.outputs if v.dtype is not None and v.dtype.is_integer]
-        if user.op.op_name not in allowed or not all(_only_meets(v, allowed, depth + 1) for v in same):
-            return False
+    pending, seen = [value], {value}
+    while pending:
+        for user, index in pending.pop().uses:
+            if not isinstance(user, Node):
+                if user.parent is not None:
+                    return False
+                continue
+            if EXACT_MARK not in user.metadata:
+                if index in user.op.shape_operands or user.op.op_name in _INDEXED and index:
+                    continue
+                if user.op.op_name not in allowed:
+                    return False
+            following = [v for v in user.outputs if v.dtype is not None and v.dtype.is_integer and v not in seen]
+            pending += following
+            seen.update(following)
     return True
 
 

@@ -83,7 +83,7 @@ def _function(proto: Any) -> Any:
     call = proto.graph.node[0]
     versions = {entry.domain: entry.version for entry in proto.opset_import}
     try:
-        schema = defs.get_schema(call.op_type, versions[call.domain], call.domain)
+        schema: Any = defs.get_schema(call.op_type, versions[call.domain], call.domain)
     except defs.SchemaError:
         return None
     opset = versions.get("", defs.onnx_opset_version())

@@ -10,12 +10,13 @@ from ....ir.ops.activation import Celu
 from ....ir.ops.binary import BitShift, Mod, Mul
 from ....ir.ops.cast import BitCast, Cast, CastLike
 from ....ir.ops.gather import Gather
-from ....ir.ops.logical import BitwiseAnd, BitwiseXor, Or, Xor
+from ....ir.ops.logical import BitwiseAnd, BitwiseOr, BitwiseXor, Or, Xor
 from ....ir.ops.unary import BitwiseNot, IsInf
 from ....passes.decompose.terms import Terms
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from .functions import GROUP
 
+EXACT_MARK = "edgec.exact"
 NARROW_INTEGERS = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
 _WIDE = (DType.INT64, DType.UINT64)
 
@@ -37,7 +38,7 @@ def wrapping_product(node: Node, b: Rewriter) -> Result:
     if x.dtype not in (DType.INT8, DType.UINT8):
         return None
     t = Terms(b)
-    return wrapped(t, t.mul(t.cast(x, DType.INT32), t.cast(y, DType.INT32)), x.dtype)
+    return _exact(b, wrapped(t, t.mul(t.cast(x, DType.INT32), t.cast(y, DType.INT32)), x.dtype))
 
 
 @rewrites_op(BitShift, name="openvino-bit-shift", group=GROUP)
@@ -48,13 +49,24 @@ def bit_shift(node: Node, b: Rewriter) -> Result:
     if x.dtype in _WIDE:
         return Decline("OpenVINO has no 64-bit integers")
     if x.dtype is DType.UINT32:
-        return _unsigned_shift(op.direction, x, y, Terms(b))
-    t = Terms(b)
+        return _exact(b, _unsigned_shift(op.direction, x, y, Terms(b)))
+    return _exact(b, _signed_shift(op.direction, x, y, Terms(b)))
+
+
+def _exact(b: Rewriter, result: Value) -> Value:
+    """Mark the nodes built as exact on 32-bit integers whatever their operators, so that inputs need not be small."""
+    for node in b.created:
+        node.metadata[EXACT_MARK] = "1"
+    return result
+
+
+def _signed_shift(direction: str, x: Value, y: Value, t: Terms) -> Value:
+    assert x.dtype is not None
     bits = x.dtype.bits
     count = t.cast(y, DType.INT32)
     beyond = t.apply(Or(), t.less(count, 0), t.at_least(count, bits))
     word = t.cast(x, DType.INT32)
-    if op.direction == "LEFT":
+    if direction == "LEFT":
         shifted = _shift("LEFT", word, t.where(beyond, 0, count), t)
         shifted = t.where(beyond, 0, shifted)
         return shifted if x.dtype is DType.INT32 else wrapped(t, shifted, x.dtype)
@@ -73,12 +85,18 @@ def _shift(direction: str, word: Value, count: Value, t: Terms) -> Value:
     if direction == "LEFT":
         return t.mul(word, _power(count, 31, t))
     low = t.apply(BitwiseAnd(), word, t.like(0xFFFF, word))
-    high = t.div(t.sub(word, low), 1 << 16)
+    high = _quotient(t.apply(BitwiseAnd(), word, t.like(0x7FFF0000, word)), t.like(1 << 16, word), t)
     less = t.min(count, 15)
     power = _power(less, 15, t)
     crossing = t.apply(BitwiseAnd(), t.mul(high, _power(t.sub(16, less), 16, t)), t.like(0xFFFF, word))
-    near = t.add(t.add(t.mul(t.div(high, power), 1 << 16), crossing), t.div(low, power))
-    return t.where(t.less(count, 16), near, t.div(high, _power(t.max(t.sub(count, 16), 0), 15, t)))
+    top = t.mul(_quotient(high, power, t), 1 << 16)
+    near = t.apply(BitwiseOr(), t.apply(BitwiseOr(), top, crossing), _quotient(low, power, t))
+    return t.where(t.less(count, 16), near, _quotient(high, _power(t.max(t.sub(count, 16), 0), 15, t), t))
+
+
+def _quotient(x: Value, y: Value, t: Terms) -> Value:
+    """A quotient below 2**16. The mask keeps the runtime from computing what follows with the division, in float32."""
+    return t.apply(BitwiseAnd(), t.div(x, y), t.like(0xFFFF, x))
 
 
 def _power(count: Value, greatest: int, t: Terms) -> Value:
