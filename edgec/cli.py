@@ -335,6 +335,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail_unexpectedly(error, given)
 
 
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]  # the base class of all usage errors, wherever typer keeps it
+
+
 def _invoke(given: list[str]) -> int:
     first = next((word for word in given if not word.startswith("-")), None)
     if first is not None and given[0] == first and first not in _commands():
@@ -343,7 +346,7 @@ def _invoke(given: list[str]) -> int:
         raise usage_error(f"there is no command '{first}'", "", did_you_mean(first, _commands()))
     try:
         result = app(given, prog_name="edgec", standalone_mode=False)
-    except typer.BadParameter.__mro__[2] as error:  # the base class of all usage errors, wherever typer keeps it
+    except _USAGE_ERROR as error:
         return _usage(error, given)
     if result == INTERRUPTED:
         raise KeyboardInterrupt

@@ -130,7 +130,8 @@ def pack(array: Array, dtype: DType) -> memoryview | bytes:
         return packed.tobytes()
     if dtype.bits == 6:
         return _pack_six(array.reshape(-1).view(np.uint8))
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""
+    flat: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(flat) if array.size else b""
 
 
 def unpack(raw: memoryview | bytes, dtype: DType, shape: tuple[int, ...]) -> Array:
@@ -155,7 +156,8 @@ def unpack(raw: memoryview | bytes, dtype: DType, shape: tuple[int, ...]) -> Arr
 
 
 def _pack_six(codes: Array) -> bytes:
-    bits = np.unpackbits((codes & 63)[:, None], axis=1, bitorder="little")[:, :6].reshape(-1)
+    low: Any = (codes & 63)[:, None]
+    bits = np.unpackbits(low, axis=1, bitorder="little")[:, :6].reshape(-1)
     return np.packbits(bits, bitorder="little").tobytes()
 
 

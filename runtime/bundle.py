@@ -112,7 +112,7 @@ def write_bundle(
 
 
 def _manifest(artifact: Artifact, facts: Mapping[str, Any], stage: Path) -> dict[str, Any]:
-    from .. import __version__
+    from .. import __version__  # pyright: ignore[reportMissingImports]  (the root package lies beside this folder)
 
     files = {p.relative_to(stage).as_posix(): _facts_of(p) for p in sorted(stage.rglob("*")) if p.is_file()}
     own = {

@@ -8,10 +8,15 @@ from ..data import TensorData
 from ..diagnostics import E_ATTRIBUTE, Diagnostic
 from ..dtypes import DType
 from ..graph import Value, constant, int64s
-from ..op import OPS
+from ..ops.activation import Hardmax
+from ..ops.binary import Div
+from ..ops.concat import Concat
+from ..ops.reshape import Expand, Flatten, Reshape, Shape
+from ..ops.softmax import LogSoftmax, Softmax
 from .upgrade import RawNode, below
 
 ALWAYS = 1 << 30
+NORMALISERS = {"Softmax": Softmax, "LogSoftmax": LogSoftmax, "Hardmax": Hardmax}
 REDUCTIONS = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare",
 )  # fmt: skip
@@ -53,10 +58,10 @@ def flattening_softmax(raw: RawNode) -> list[Value] | None:
     if rank is not None and axis in (rank - 1, -1):
         raw.attributes["axis"] = -1
         return None
-    shape = raw.add(OPS["", "Shape"](), x)
-    flat = raw.add(OPS["", "Flatten"](axis=axis), x)
-    normal = raw.add(OPS["", raw.op_type](axis=-1), flat)
-    return raw.result(OPS["", "Reshape"](), normal, shape)
+    shape = raw.add(Shape(), x)
+    flat = raw.add(Flatten(axis=axis), x)
+    normal = raw.add(NORMALISERS[raw.op_type](axis=-1), flat)
+    return raw.result(Reshape(), normal, shape)
 
 
 @below(13, "Split")
@@ -196,14 +201,14 @@ def group_normalization_parameters(raw: RawNode) -> None:
     channels = x.shape[1] if x.shape is not None and len(x.shape) > 1 else None
     for index in (1, 2):
         parameter = raw.input(index)
-        column = raw.add(OPS["", "Reshape"](), parameter, int64s((groups, 1)))
+        column = raw.add(Reshape(), parameter, int64s((groups, 1)))
         if isinstance(channels, int):
             target: Value = int64s((groups, channels // groups))
         else:
-            size = raw.add(OPS["", "Shape"](start=1, end=2), x)
-            each = raw.add(OPS["", "Div"](), size, int64s((groups,)))
-            target = raw.add(OPS["", "Concat"](axis=0), int64s((groups,)), each)
-        raw.inputs[index] = raw.add(OPS["", "Reshape"](), raw.add(OPS["", "Expand"](), column, target), int64s((-1,)))
+            size = raw.add(Shape(start=1, end=2), x)
+            each = raw.add(Div(), size, int64s((groups,)))
+            target = raw.add(Concat(axis=0), int64s((groups,)), each)
+        raw.inputs[index] = raw.add(Reshape(), raw.add(Expand(), column, target), int64s((-1,)))
 
 
 @below(9, "Scan")
