@@ -146,7 +146,11 @@ class GraphWriter:
 
     def _declare(self, info: Any, name: str, type_: Type) -> None:
         info.name = name
-        info.type.CopyFrom(encode_type(type_))
+        try:
+            info.type.CopyFrom(encode_type(type_))
+        except Diagnostic as error:
+            error.where = error.where or f"value '{name}'"
+            raise
 
     def _node_name(self, name: str) -> str:
         base, serial = name, 1

@@ -66,7 +66,8 @@ def encode_type(type_: Type) -> Any:
                 entry = shape.dim.add()
                 if isinstance(dim, int):
                     if dim >= 1 << 63:
-                        raise Diagnostic(E_TOO_LARGE, f"a tensor {type_} has a dimension that no file can hold")
+                        hint = "the model computes an absurdly large tensor; check its shapes with `edgec inspect`"
+                        raise Diagnostic(E_TOO_LARGE, "a tensor has a dimension of more than 63 bits, which no file can hold", hint=hint)
                     entry.dim_value = dim
                 elif dim is not None:
                     entry.dim_param = dim.symbol_name or str(dim)

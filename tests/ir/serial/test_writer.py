@@ -58,6 +58,14 @@ def test_the_ir_version_fits_the_opset_and_never_falls():
     assert written(read(relu(ir_version=12))).ir_version == 12
 
 
+def test_a_dimension_that_no_file_can_hold():
+    weight = numpy_helper.from_array(np.array([1 << 40, 1], np.int64), "r")
+    nodes = [helper.make_node("Tile", ["x", "r"], ["h"]), helper.make_node("Tile", ["h", "r"], ["y"])]
+    with pytest.raises(Diagnostic, match="63 bits") as caught:
+        read(proto(nodes, [info("x")], [info("y", None)], [weight])).to_bytes()
+    assert caught.value.code == "E0310" and caught.value.where == "value 'y'" and caught.value.hint
+
+
 # -- output names ----------------------------------------------------------------------------------------------------
 def outputs_of(model: onnx.ModelProto, feeds) -> dict[str, np.ndarray]:
     made = written(read(model))
