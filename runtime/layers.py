@@ -141,11 +141,12 @@ def reduction_length(graph: ProtoGraph, index: int, facts: Mapping[str, TensorFa
         return max(1, math.prod(second[1:]))
     if node.op_type in _PRODUCTS:
         unordered = node.op_type in ("Gemm", "FusedGemm", "Einsum")
-        return max(1, *(first or ()), *(second or ())) if unordered else max(1, *(first or ())[-1:])
+        inner = (first or ())[-1:] or (second or ())[-2:-1]  # one of the two may be known only
+        return max((1, *(first or ()), *(second or ()))) if unordered else max((1, *inner))
     if first is None:
         return 1
     if node.op_type in _NORMALISING:
-        return max(1, *first)
+        return max((1, *first))
     if node.op_type.startswith(("Reduce", "Global")) or node.op_type.endswith("Pool"):
         made = max([math.prod(facts[name].shape) for name in node.output if name in facts], default=1)
         return max(1, math.prod(first) // max(made, 1))

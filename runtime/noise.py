@@ -24,7 +24,8 @@ from .tolerance import MARGIN
 
 TRIALS = 4
 FACTOR = MARGIN  # the same allowance for constants that the tolerances make
-CAP = 0.01  # a larger error is never explained by noise
+CAP = 0.01  # of the tolerance that `FACTOR` gives
+MEASURED, LAST = 2.0, 0.05  # an error hardly beyond the floor itself is noise, up to a larger cap
 HOPELESS = 0.5  # beyond this error the floor is not even measured
 LEAST = 8  # elements; smaller constants and inputs are sizes, bounds and scales rather than data
 _PIECE = 1 << 22  # elements disturbed at a time
@@ -34,8 +35,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def allowance(floor: float) -> float:
-    """The tolerance that a noise floor justifies: `FACTOR` times the floor, at most `CAP`."""
-    return min(CAP, FACTOR * floor)
+    """The tolerance that a noise floor justifies: `FACTOR` times the floor up to `CAP`, or `MEASURED` times the floor up to `LAST`."""
+    return max(min(CAP, FACTOR * floor), min(LAST, MEASURED * floor))
 
 
 def chaotic(floor: float) -> bool:

@@ -19,7 +19,7 @@ from .compare import Difference, Moments, comparable, difference, drift, is_floa
 from .dataset import Sample
 from .judge import Judge, figures, worst_of
 from .layers import Layer, build_layers, coarse_types, compatible, counterparts
-from .noise import CAP, HOPELESS, allowance, chaotic, noise_floor
+from .noise import HOPELESS, LAST, allowance, chaotic, noise_floor
 from .pairing import Samples, check_inputs, nothing_to_compare, output_pairs, sample_source
 from .report import ErrorFigures, LayerReport, OutputReport, Report
 from .subject import Subject
@@ -331,7 +331,7 @@ class _Comparison:
         tensors at the layer's edges.
         """
         worst = worst_of(parts)
-        if error.within or worst.kind != "float" or worst.relative > CAP * self.scale:
+        if error.within or worst.kind != "float" or worst.relative > LAST * self.scale:
             return error
         assert self.a.graph is not None
         sample = next(s for index, s in enumerate(self.samples()) if index == parts.index(worst))

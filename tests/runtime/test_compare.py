@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgec.runtime.compare import Moments, difference, drift, pooled
+from edgec.runtime.compare import QUANTILES, RESERVOIR, Moments, difference, drift, pooled
 
 
 def test_relative_error_is_the_ratio_of_norms() -> None:
@@ -150,3 +150,18 @@ def test_drift_of_constant_tensors_is_finite() -> None:
 def test_relu_zeros_are_no_saturation() -> None:
     values = np.maximum(np.random.default_rng(2).standard_normal(10_000), 0)
     assert drift(_gathered(values), _gathered(values * 1.0)).flags() == []
+
+
+def test_quantiles_see_every_sample_and_not_how_they_were_cut() -> None:
+    """A rare tail in the last sample only; the kept subset is the same for any division of the elements."""
+    values = np.random.default_rng(0).standard_normal(5 * RESERVOIR + 17).astype(np.float32)
+    values[-RESERVOIR:] += 100
+    whole, parts = Moments(), Moments()
+    whole.add(values)
+    for piece in np.split(values, [3, 1000, RESERVOIR, 3 * RESERVOIR + 5]):
+        parts.add(piece)
+    assert np.array_equal(whole.reservoir, parts.reservoir) and whole.reservoir.size <= RESERVOIR
+    table = dict(zip(QUANTILES, parts.quantiles(), strict=True))
+    exact = dict(zip(QUANTILES, np.percentile(values, QUANTILES), strict=True))
+    assert table[95.0] == pytest.approx(exact[95.0], abs=0.1) and table[75.0] == pytest.approx(exact[75.0], abs=0.1)
+    assert table[0.0] == exact[0.0] and table[100.0] == exact[100.0]

@@ -124,3 +124,19 @@ def test_faults_are_found_in_the_optimised_model_too(net: Net, weights: dict[str
         readers = [node for node in model.graph.node if tensor.name in node.input]
         first = verify(original, tmp_path / "c.onnx", feeds).first_diverging
         assert first is not None and first.nodes[-1] in [node.name or node.output[0] for node in readers]
+
+
+@pytest.mark.parametrize(
+    ("operator", "operand", "flag"), [("Add", "c.bias", "bias"), ("Mul", "c.gain", "gain"), ("Min", "c.high", "saturation-high")]
+)
+def test_outputs_tell_their_distribution_without_layers(
+    net: Net, weights: dict[str, np.ndarray], feeds: Feeds, tmp_path: Path, operator: str, operand: str, flag: str
+) -> None:
+    original = net("a", weights)
+    broken = _insert_after(original, tmp_path / "b.onnx", "fc4", lambda x, y: [helper.make_node(operator, [x, operand], [y])])
+    report = verify(original, broken, feeds, layers=False)
+    (output,) = report.outputs
+    assert flag in output.flags and not output.passed and report.layers_passed is None
+    facts = report.to_json()["outputs"][0]
+    assert facts["drift"]["variance_shift"] == abs(1 - facts["drift"]["variance_ratio"])
+    assert len(facts["quantiles"]["a"]) == len(facts["quantiles"]["percent"]) == 11
