@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.ops.attention import Attention, RotaryEmbedding
 from ..ir.ops.binary import Add, Div, Mul
@@ -196,6 +197,8 @@ def recognize_sdpa(node: Node, b: Rewriter) -> Result:
     problem = _operands_problem(scores.query, key, values, weights)
     if problem:
         return Decline(problem, softmax)
+    if weights.dtype is DType.FLOAT16 and not b.context.allow_approximate:
+        return Decline("kernels of the operator round float16 elsewhere than the spelling does (allow approximation to have it)", softmax)
     if scores.scale <= 0:
         return Decline("the scale is not positive", softmax)
     size = scores.query.shape[3] if scores.query.shape else None
