@@ -26,15 +26,15 @@ INT32_MAX = 2**31 - 1
 FLOAT_EXACT = 2**24
 MOVING = frozenset(
     "Identity Reshape Transpose Concat Gather Split Slice Squeeze Unsqueeze Expand Tile Flatten GatherElements GatherND ScatterElements "
-    "ScatterND Where Pad Shape Size ConstantOfShape EyeLike OneHot Range".split()
+    "ScatterND Pad Shape Size ConstantOfShape EyeLike OneHot Range".split()
 )
 """Operators that only move elements, or use them as indices and sizes."""
 _INDEXED = frozenset("Gather GatherElements GatherND".split())  # their second operand holds indices
 WRAPPING = MOVING | frozenset("Add Sub Mul Neg BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitShift".split())
 """Operators whose 32-bit results do not depend on the sign."""
 EXACT = WRAPPING | frozenset("Max Min Abs CumSum TopK Cast Clip".split())
-"""Operators that OpenVINO computes exactly on 32-bit integers. It computes the others in float32: comparisons, quotients,
-remainders, powers, reductions and products of matrices.
+"""Operators that OpenVINO computes exactly on 32-bit integers. It computes the others in float32: comparisons (with the Where
+that follows), quotients, remainders, powers, reductions and products of matrices.
 """
 
 

@@ -10,7 +10,7 @@ from ....ir.ops.activation import Celu
 from ....ir.ops.binary import BitShift, Mod, Mul
 from ....ir.ops.cast import BitCast, Cast, CastLike
 from ....ir.ops.gather import Gather
-from ....ir.ops.logical import BitwiseAnd, BitwiseOr, BitwiseXor, Or, Xor
+from ....ir.ops.logical import BitwiseAnd, BitwiseOr, BitwiseXor, Xor
 from ....ir.ops.unary import BitwiseNot, IsInf
 from ....passes.decompose.terms import Terms
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
@@ -63,27 +63,39 @@ def _exact(b: Rewriter, result: Value) -> Value:
 def _signed_shift(direction: str, x: Value, y: Value, t: Terms) -> Value:
     assert x.dtype is not None
     bits = x.dtype.bits
-    count = t.cast(y, DType.INT32)
-    beyond = t.apply(Or(), t.less(count, 0), t.at_least(count, bits))
-    word = t.cast(x, DType.INT32)
+    word, (count, within) = t.cast(x, DType.INT32), _counts(t, y, bits)
     if direction == "LEFT":
-        shifted = _shift("LEFT", word, t.where(beyond, 0, count), t)
-        shifted = t.where(beyond, 0, shifted)
+        shifted = t.apply(BitwiseAnd(), t.mul(word, _power(count, 31, t)), within)
         return shifted if x.dtype is DType.INT32 else wrapped(t, shifted, x.dtype)
-    count = t.where(beyond, bits - 1, count)
     if x.dtype.is_unsigned_integer:
-        return t.cast(t.where(beyond, 0, _shift("RIGHT", word, count, t)), x.dtype)
-    inverted = t.apply(BitwiseNot(), _shift("RIGHT", t.apply(BitwiseNot(), word), count, t))
-    return t.cast(t.where(t.less(word, 0), inverted, _shift("RIGHT", word, count, t)), x.dtype)
+        return t.cast(t.apply(BitwiseAnd(), _right(word, count, t), within), x.dtype)
+    sign = t.where(t.less(word, 0), t.like(-1, word), t.like(0, word))
+    beyond = t.apply(BitwiseAnd(), sign, t.apply(BitwiseNot(), within))
+    inner = t.apply(BitwiseXor(), _right(t.apply(BitwiseXor(), word, sign), count, t), sign)
+    return t.cast(t.apply(BitwiseOr(), t.apply(BitwiseAnd(), inner, within), beyond), x.dtype)
 
 
-def _shift(direction: str, word: Value, count: Value, t: Terms) -> Value:
-    """A logical shift of an i32 word by a count from 0 to 31; shifts to the right of words that are not negative.
+def _unsigned_shift(direction: str, x: Value, y: Value, t: Terms) -> Value:
+    word, (count, within) = t.cast(x, DType.INT32), _counts(t, y, 32)
+    shifted = t.mul(word, _power(count, 31, t)) if direction == "LEFT" else _right(word, count, t)
+    return t.cast(t.apply(BitwiseAnd(), shifted, within), DType.UINT32)
 
-    OpenVINO divides integers in float32, so words go to the right in halves, whose quotients are exact.
+
+def _counts(t: Terms, y: Value, bits: int) -> tuple[Value, Value]:
+    """The counts as i32, zero where they are out of range, and a mask of ones where they are in range.
+
+    Selections are made by masks: OpenVINO computes a Where together with its comparison in float32.
     """
-    if direction == "LEFT":
-        return t.mul(word, _power(count, 31, t))
+    count = t.cast(y, DType.INT32)
+    inside = t.both(t.at_least(count, 0), t.less(count, bits))
+    return t.where(inside, count, 0), t.where(inside, t.like(-1, count), t.like(0, count))
+
+
+def _right(word: Value, count: Value, t: Terms) -> Value:
+    """A logical shift to the right of i32 words that are not negative, by counts from 0 to 31.
+
+    OpenVINO divides integers in float32, so words go in halves, whose quotients are exact.
+    """
     low = t.apply(BitwiseAnd(), word, t.like(0xFFFF, word))
     high = _quotient(t.apply(BitwiseAnd(), word, t.like(0x7FFF0000, word)), t.like(1 << 16, word), t)
     less = t.min(count, 15)
@@ -91,7 +103,15 @@ def _shift(direction: str, word: Value, count: Value, t: Terms) -> Value:
     crossing = t.apply(BitwiseAnd(), t.mul(high, _power(t.sub(16, less), 16, t)), t.like(0xFFFF, word))
     top = t.mul(_quotient(high, power, t), 1 << 16)
     near = t.apply(BitwiseOr(), t.apply(BitwiseOr(), top, crossing), _quotient(low, power, t))
-    return t.where(t.less(count, 16), near, _quotient(high, _power(t.max(t.sub(count, 16), 0), 15, t), t))
+    far = _quotient(high, _power(t.max(t.sub(count, 16), 0), 15, t), t)
+    is_near = t.apply(Gather(axis=0), t.constant(np.repeat(np.array([-1, 0], np.int32), 16)), count)
+    return t.apply(BitwiseOr(), t.apply(BitwiseAnd(), near, is_near), t.apply(BitwiseAnd(), far, t.apply(BitwiseNot(), is_near)))
+
+
+def _power(count: Value, greatest: int, t: Terms) -> Value:
+    """The power of two for a count, as i32."""
+    table = np.left_shift(np.ones(greatest + 1, np.int32), np.arange(greatest + 1, dtype=np.int32))
+    return t.apply(Gather(axis=0), t.constant(table), count)
 
 
 def _quotient(x: Value, y: Value, t: Terms) -> Value:
@@ -103,13 +123,6 @@ def _power(count: Value, greatest: int, t: Terms) -> Value:
     """The power of two for a count, as i32."""
     table = np.left_shift(np.ones(greatest + 1, np.int32), np.arange(greatest + 1, dtype=np.int32))
     return t.apply(Gather(axis=0), t.constant(table), count)
-
-
-def _unsigned_shift(direction: str, x: Value, y: Value, t: Terms) -> Value:
-    count = t.cast(y, DType.INT32)
-    beyond = t.apply(Or(), t.less(count, 0), t.at_least(count, 32))
-    shifted = _shift(direction, t.cast(x, DType.INT32), t.where(beyond, 31, count), t)
-    return t.cast(t.where(beyond, 0, shifted), DType.UINT32)
 
 
 @rewrites_op(BitCast, name="openvino-bit-cast", group=GROUP)
