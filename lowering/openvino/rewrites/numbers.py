@@ -119,12 +119,6 @@ def _quotient(x: Value, y: Value, t: Terms) -> Value:
     return t.apply(BitwiseAnd(), t.div(x, y), t.like(0xFFFF, x))
 
 
-def _power(count: Value, greatest: int, t: Terms) -> Value:
-    """The power of two for a count, as i32."""
-    table = np.left_shift(np.ones(greatest + 1, np.int32), np.arange(greatest + 1, dtype=np.int32))
-    return t.apply(Gather(axis=0), t.constant(table), count)
-
-
 @rewrites_op(BitCast, name="openvino-bit-cast", group=GROUP)
 def bit_cast(node: Node, b: Rewriter) -> Result:
     """Reinterpreting narrow integers is arithmetic modulo their range."""
