@@ -72,6 +72,8 @@ def require_equal(first: Dim | None, second: Dim | None, what: str) -> None:
 
 def divided(dim: Dim | None, divisor: int, what: str) -> Dim | None:
     """``dim // divisor``; a shape error when an integer dimension is not divisible."""
+    if divisor < 1:
+        raise shape_error(f"{what} cannot be divided into {divisor} parts")
     if dim is None:
         return None
     if type(dim) is int and dim % divisor:
