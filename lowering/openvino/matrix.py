@@ -9,7 +9,7 @@ from ...ir import ops  # noqa: F401  (registers the operator classes)
 from ...ir.dtypes import DType
 from ...ir.graph import Node
 from ...ir.op import OPS, Op, Opaque
-from ...ir.ops.activation import Celu, SwiGLU
+from ...ir.ops.activation import Celu, Hardmax, SwiGLU
 from ...ir.ops.attention import Attention, LinearAttention
 from ...ir.ops.binary import BitShift, Mod, Mul
 from ...ir.ops.cast import BitCast, Cast, CastLike
@@ -47,7 +47,7 @@ NATIVE = (
     "BitwiseXor BlackmanWindow Ceil CenterCropPad Clip Col2Im Compress Concat ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh "
     "CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND "
     "Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HammingWindow "
-    "HannWindow HardSigmoid HardSwish Hardmax Identity If InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Less "
+    "HannWindow HardSigmoid HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Less "
     "LessOrEqual Log LogSoftmax Loop LpNormalization LpPool MatMul MatMulInteger Max Mean MeanVarianceNormalization Min Mish Neg "
     "NegativeLogLikelihoodLoss NonZero Not OneHot Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization Range "
     "Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare "
@@ -157,8 +157,8 @@ CONDITIONAL = (
     _row(Multinomial, _never("it is random"), "none"),
 )
 REWRITTEN = (
-    Adagrad, Adam, CausalConvWithState, CumProd, DeformConv, Det, DynamicQuantizeLinear, LinearAttention, MaxUnpool, Momentum, SwiGLU,
-    TensorScatter,
+    Adagrad, Adam, CausalConvWithState, CumProd, DeformConv, Det, DynamicQuantizeLinear, Hardmax, LinearAttention, MaxUnpool, Momentum,
+    SwiGLU, TensorScatter,
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ..backend import E_REFUSED
 
 _LAYER = re.compile(r'(<layer id="\d+" name=")([^"]*)(" type=")([^"]*)(")')
 _GENERATED = re.compile(r"[A-Z]\w*_\d+")
-_TOP_K = re.compile(r'(type="TopK" version="opset11"[^>]*>\s*<data [^>]*)stable="false"')
+_TOP_K = re.compile(r'(type="TopK" version="opset11"[^>]*>\s*<data [^>]*sort="(?:value|index)"[^>]*)stable="false"')
 IN_MEMORY = 1 << 30
 _BOILERPLATE = re.compile(r"Exception from |Check '.*' failed at |FrontEnd API failed|Model wasn't fully|Summary:|To facilitate ")
 

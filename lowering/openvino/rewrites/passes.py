@@ -16,8 +16,10 @@ from ....passes.registry import find_rule, rules_in
 from ....passes.rewriter import Rule
 from .functions import EXACT, GROUP
 
-PORTABLE = ("decompose-adagrad", "decompose-adam", "decompose-momentum", "decompose-swiglu", "recurrent-time-first")
-"""The portable decompositions of ai.onnx operators that OpenVINO lacks."""
+PORTABLE = (
+    "decompose-adagrad", "decompose-adam", "decompose-hardmax", "decompose-momentum", "decompose-swiglu", "recurrent-time-first",
+)  # fmt: skip
+"""The portable decompositions of ai.onnx operators that OpenVINO lacks, or in which it takes any of equal elements."""
 
 
 @dataclass(frozen=True)
