@@ -191,9 +191,7 @@ class Worker:
 
     def _start(self) -> None:
         environment = dict(os.environ, OMP_NUM_THREADS="1")
-        self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment
-        )
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment)
         self.served = 0
 
     def _cause_of_death(self, process: subprocess.Popen[bytes]) -> str:
@@ -320,9 +318,7 @@ def report(route: str, records: dict[str, dict[str, Any]], summary: dict[str, di
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add(
         "--route",

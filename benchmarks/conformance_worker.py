@@ -34,9 +34,7 @@ Route = Callable[[bytes, Feeds, Path], list[Any]]
 ROUTES: dict[str, Route] = {}
 REASON_LIMIT = 600
 # Lines of OpenVINO's exception texts that say where it was thrown rather than why.
-BOILERPLATE = re.compile(
-    r"Exception from |Check '.*' failed at |FrontEnd API failed|Model wasn't fully|Summary:|To facilitate "
-)
+BOILERPLATE = re.compile(r"Exception from |Check '.*' failed at |FrontEnd API failed|Model wasn't fully|Summary:|To facilitate ")
 
 
 @dataclass
@@ -135,8 +133,7 @@ def _compare_arrays(where: str, want: np.ndarray, got: np.ndarray, rtol: float, 
         wrong = np.argwhere(~close)
         first = tuple(int(i) for i in wrong[0])
         raise Mismatch(
-            f"{where}: {len(wrong)} of {want.size} values differ, first at {list(first)}: "
-            f"{got[first]!r} instead of {want[first]!r}"
+            f"{where}: {len(wrong)} of {want.size} values differ, first at {list(first)}: {got[first]!r} instead of {want[first]!r}"
         )
 
 
@@ -176,8 +173,7 @@ for _kind_of_sum in "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".spl
     PARAMETER_SLOTS[f"Reduce{_kind_of_sum}"] = (1,)
 # Integer arithmetic through which a shape may travel on its way to such a slot.
 SHAPE_ARITHMETIC = frozenset(
-    "Add Cast Concat Div Equal Gather Identity Max Min Mod Mul Neg Reshape Slice Sub Squeeze Unsqueeze"
-    " Where".split()
+    "Add Cast Concat Div Equal Gather Identity Max Min Mod Mul Neg Reshape Slice Sub Squeeze Unsqueeze Where".split()
 )
 
 
@@ -204,9 +200,7 @@ def bind_parameters(model: onnx.ModelProto, feeds: Feeds) -> Feeds:
     return {name: value for name, value in feeds.items() if name not in bound}
 
 
-def _collect_uses(
-    graph: onnx.GraphProto, uses: dict[str, list[tuple[onnx.NodeProto, int]]], outputs: set[str]
-) -> None:
+def _collect_uses(graph: onnx.GraphProto, uses: dict[str, list[tuple[onnx.NodeProto, int]]], outputs: set[str]) -> None:
     for node in graph.node:
         for slot, name in enumerate(node.input):
             uses.setdefault(name, []).append((node, slot))

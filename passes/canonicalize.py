@@ -70,9 +70,7 @@ class Canonicalize(RulePass):
     groups: ClassVar[tuple[str, ...]] = (GROUP,)
 
 
-@rewrites_op(
-    Add, Mul, And, Or, Xor, Equal, BitwiseAnd, BitwiseOr, BitwiseXor, Max, Min, name="constant-to-the-right", group=GROUP
-)
+@rewrites_op(Add, Mul, And, Or, Xor, Equal, BitwiseAnd, BitwiseOr, BitwiseXor, Max, Min, name="constant-to-the-right", group=GROUP)
 def constant_to_the_right(node: Node, b: Rewriter) -> Result:
     """Exchange the operands of a commutative operator so that a constant comes second."""
     if len(node.inputs) != 2:

@@ -58,9 +58,7 @@ class PassManager:
             or ``none``.
     """
 
-    def __init__(
-        self, passes: Sequence[Step] | str, observers: Iterable[Observer] = (), verify: Verify = "structure"
-    ) -> None:
+    def __init__(self, passes: Sequence[Step] | str, observers: Iterable[Observer] = (), verify: Verify = "structure") -> None:
         self.passes: tuple[Step, ...] = tuple(parse_pipeline(passes) if isinstance(passes, str) else passes)
         self.observers = tuple(observers)
         self.verify: Verify = verify

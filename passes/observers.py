@@ -111,7 +111,7 @@ class Reproducer(Observer):
         self._copy.save(model_path)
         pipeline = self.folder / f"before-{step.name}.pipeline"
         pipeline.write_text(f"{step}\n", encoding="utf-8")
-        error.notes.append(f"reproduce with: edgec optimize {model_path} --passes \"$(cat {pipeline})\"")
+        error.notes.append(f'reproduce with: edgec optimize {model_path} --passes "$(cat {pipeline})"')
 
 
 class BisectLimit(Observer):

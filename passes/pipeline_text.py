@@ -85,9 +85,7 @@ class _Parser:
     def _error(self, message: str, position: int | None = None, hint: str = "") -> Diagnostic:
         if position is None:
             position = self.tokens[self.at][2] if self.at < len(self.tokens) else len(self.text)
-        return Diagnostic(
-            E_PIPELINE, f"{message} in the pipeline", f"column {position + 1}", hint, [self.text, " " * position + "^"]
-        )
+        return Diagnostic(E_PIPELINE, f"{message} in the pipeline", f"column {position + 1}", hint, [self.text, " " * position + "^"])
 
     def _peek(self) -> str:
         return self.tokens[self.at][1] if self.at < len(self.tokens) and self.tokens[self.at][0] == "mark" else ""

@@ -56,9 +56,7 @@ class Rewriter:
         self.created: list[Node] = []
         self._origin_nodes = list(nodes) or [root]
 
-    def add(
-        self, op: Op, *operands: Value | None, outputs: int | None = None, regions: Sequence[Graph] = (), name: str = ""
-    ) -> Any:
+    def add(self, op: Op, *operands: Value | None, outputs: int | None = None, regions: Sequence[Graph] = (), name: str = "") -> Any:
         """Apply an operator; gives its result, or the tuple of results when there are several."""
         node = self.graph.insert(op, operands, before=self.root, outputs=outputs, regions=regions, name=name)
         self.created.append(node)
@@ -186,14 +184,10 @@ class Rule:
         ranks = (new.rank, old.rank)
         contradiction = combined_type(new.type, old.type) is None or None not in ranks and ranks[0] != ranks[1]
         if contradiction:
-            raise Diagnostic(
-                E_RULE, f"the rule {self.name} replaced %{old.name} of type {old.type} by {new.type}", root.where
-            )
+            raise Diagnostic(E_RULE, f"the rule {self.name} replaced %{old.name} of type {old.type} by {new.type}", root.where)
 
 
-def rewrites(
-    pattern: Pattern, *, name: str, group: str = "", benefit: int = 1
-) -> Callable[[Callable[[Match, Rewriter], Result]], Rule]:
+def rewrites(pattern: Pattern, *, name: str, group: str = "", benefit: int = 1) -> Callable[[Callable[[Match, Rewriter], Result]], Rule]:
     """Declare a rule for everything that a pattern matches.
 
     The decorated function gets the match and a `Rewriter`; it returns the value that replaces the matched result, a tuple for all
@@ -203,9 +197,7 @@ def rewrites(
     return lambda function: _register(function, name, classes, group, benefit, pattern)
 
 
-def rewrites_op(
-    *classes: type[Op], name: str, group: str = "", benefit: int = 1
-) -> Callable[[Callable[[Node, Rewriter], Result]], Rule]:
+def rewrites_op(*classes: type[Op], name: str, group: str = "", benefit: int = 1) -> Callable[[Callable[[Node, Rewriter], Result]], Rule]:
     """Declare an imperative rule for nodes of some operator classes.
 
     The decorated function gets the node and a `Rewriter`; it returns what `rewrites` says, or None when it does not apply at all.

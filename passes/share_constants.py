@@ -95,7 +95,4 @@ def _equal(left: TensorData, right: TensorData) -> bool:
     first, second = _bytes(left), _bytes(right)
     if first.size != second.size:
         return False  # one packed, one not: treated as different
-    return all(
-        np.array_equal(first[start : start + _CHUNK], second[start : start + _CHUNK])
-        for start in range(0, first.size, _CHUNK)
-    )
+    return all(np.array_equal(first[start : start + _CHUNK], second[start : start + _CHUNK]) for start in range(0, first.size, _CHUNK))

@@ -112,7 +112,7 @@ class _Unroller:
 
     def _loop_arguments(self, trip: int) -> list[Value]:
         """The iteration number and the condition, as vectors where the body wants them so."""
-        number, flag = ([[value] if inner.rank == 1 else value for inner, value in zip(self.body.inputs, (trip, True), strict=False)])
+        number, flag = [[value] if inner.rank == 1 else value for inner, value in zip(self.body.inputs, (trip, True), strict=False)]
         return [
             constant(number, self.graph.fresh_name("iteration"), DType.INT64),
             constant(flag, self.graph.fresh_name("condition"), DType.BOOL),

@@ -235,9 +235,7 @@ class PRelu(Op):
         check_same(self, x.dtype, slope.dtype)
         if x.shape is not None and slope.shape is not None:
             if len(slope.shape) > len(x.shape):
-                raise shape_error(
-                    f"slope {format_shape(slope.shape)} does not broadcast to {format_shape(x.shape)}"
-                )
+                raise shape_error(f"slope {format_shape(slope.shape)} does not broadcast to {format_shape(x.shape)}")
             for merged, own in zip(broadcast_shapes(x.shape, slope.shape) or (), x.shape, strict=True):
                 unify_dim(merged, own, f"slope {format_shape(slope.shape)} of {format_shape(x.shape)}")
         return x.with_shape(x.shape)
@@ -264,13 +262,8 @@ class SwiGLU(Op):
         if a.shape is None or b.shape is None:
             return a.with_shape(a.shape if b.shape is None else b.shape)
         if len(a.shape) != len(b.shape):
-            raise shape_error(
-                f"SwiGLU needs equal shapes, not {format_shape(a.shape)} and {format_shape(b.shape)}"
-            )
-        dims = [
-            unify_dim(m, n, f"dimension {i} of the gate and the value")
-            for i, (m, n) in enumerate(zip(a.shape, b.shape, strict=True))
-        ]
+            raise shape_error(f"SwiGLU needs equal shapes, not {format_shape(a.shape)} and {format_shape(b.shape)}")
+        dims = [unify_dim(m, n, f"dimension {i} of the gate and the value") for i, (m, n) in enumerate(zip(a.shape, b.shape, strict=True))]
         return TensorType(a.dtype, tuple(dims))  # type: ignore[arg-type]
 
     def evaluate(self, a: Array, b: Array) -> Any:

@@ -88,9 +88,7 @@ def _to_small_integer(x: Array, to: DType) -> Array:
 def _to_exponent(x: Array, saturate: bool, round_mode: str) -> Array:
     """Floats as powers of two (float8e8m0); the code is the exponent field of the float32, rounded as asked for."""
     if round_mode not in ROUND_MODES:
-        raise attribute_error(
-            f"round_mode is {round_mode!r}", hint="choose one of: " + ", ".join(ROUND_MODES)
-        )
+        raise attribute_error(f"round_mode is {round_mode!r}", hint="choose one of: " + ", ".join(ROUND_MODES))
     bits = np.abs(x).view(np.uint32)
     exponent = (bits >> 23).astype(np.int64)
     fraction = bits & 0x7FFFFF
@@ -134,9 +132,7 @@ def _float_text(value: Any) -> str:
 def _from_strings(x: Array, to: DType, saturate: bool, round_mode: str) -> Array:
     try:
         if to.is_integer:
-            numbers = np.array(
-                [int(str(s)) for s in x.reshape(-1)], np.int64 if to.is_signed_integer else np.uint64
-            )
+            numbers = np.array([int(str(s)) for s in x.reshape(-1)], np.int64 if to.is_signed_integer else np.uint64)
         else:
             numbers = np.array([float(str(s)) for s in x.reshape(-1)], np.float64)
     except (ValueError, OverflowError) as error:

@@ -133,4 +133,6 @@ def map_content(function: Callable[..., Any], *operands: TensorType) -> tuple[An
     joined = np.broadcast_arrays(*arrays)
     if joined[0].size > CONTENT_LIMIT:
         return None
-    return tuple(None if any(c is None for c in cells) else function(*cells) for cells in zip(*(a.reshape(-1) for a in joined), strict=True))
+    return tuple(
+        None if any(c is None for c in cells) else function(*cells) for cells in zip(*(a.reshape(-1) for a in joined), strict=True)
+    )

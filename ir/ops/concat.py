@@ -136,9 +136,7 @@ class Pad(Op):
     mode: str = "constant"
     shape_operands = (1, 3)
 
-    def infer(
-        self, data: TensorType, pads: TensorType, constant_value: TensorType | None = None, axes: TensorType | None = None
-    ) -> Any:
+    def infer(self, data: TensorType, pads: TensorType, constant_value: TensorType | None = None, axes: TensorType | None = None) -> Any:
         if self.mode not in _PAD_MODES:
             raise attribute_error(f"mode '{self.mode}' is not one of {', '.join(_PAD_MODES)}")
         if not isinstance(data, TensorType):

@@ -74,9 +74,7 @@ class Loop(Op):
 
     region_names: ClassVar[tuple[str, ...]] = ("body",)
 
-    def infer(
-        self, M: TensorType | None = None, cond: TensorType | None = None, *v_initial: Any, regions: Sequence[Any] = ()
-    ) -> Any:
+    def infer(self, M: TensorType | None = None, cond: TensorType | None = None, *v_initial: Any, regions: Sequence[Any] = ()) -> Any:
         body = regions[0]
         require_condition(cond)
         self._check(body, len(v_initial))
@@ -159,9 +157,7 @@ class Scan(Op):
             if isinstance(operand, TensorType) and operand.shape is not None:
                 axis = normalize_axis(self._option(self.scan_input_axes, position), len(operand.shape), "scan_input_axes")
                 trips = unify_dim(trips, operand.shape[axis], "the lengths of the scan inputs")
-        stacked = [
-            _stack(type_, trips, self._option(self.scan_output_axes, position)) for position, type_ in enumerate(results[states:])
-        ]
+        stacked = [_stack(type_, trips, self._option(self.scan_output_axes, position)) for position, type_ in enumerate(results[states:])]
         return (*carried, *stacked)
 
     def _states(self, operands: int) -> int:

@@ -41,9 +41,7 @@ def check_type(op: Op, dtype: DType, allowed: frozenset[DType]) -> None:
 def check_same(op: Op, first: DType, second: DType) -> None:
     """Check that two operands have one element type."""
     if first is not second:
-        raise dtype_error(
-            f"{op.qualified_name} needs one element type, not {first} and {second}", hint="insert a Cast"
-        )
+        raise dtype_error(f"{op.qualified_name} needs one element type, not {first} and {second}", hint="insert a Cast")
 
 
 def fit(value: Dim | None, dtype: DType) -> Dim | None:

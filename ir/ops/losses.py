@@ -38,21 +38,13 @@ def _loss_type(op: Op, reduction: str, scores: Any, labels: Any, weight: Any) ->
     shape: Any = None if scores.shape is None else (scores.shape[0], *scores.shape[2:])
     if shape is not None and label_shape is not None:
         if len(shape) != len(label_shape):
-            raise shape_error(
-                f"labels {format_shape(label_shape)} do not fit scores {format_shape(scores.shape)}"
-            )
+            raise shape_error(f"labels {format_shape(label_shape)} do not fit scores {format_shape(scores.shape)}")
         pairs = zip(shape, label_shape, strict=True)
-        shape = tuple(
-            unify_dim(a, b, f"dimension {i} of scores and labels") for i, (a, b) in enumerate(pairs)
-        )
-    return TensorType(
-        scores.dtype, (shape if shape is not None else label_shape) if reduction == "none" else ()
-    )
+        shape = tuple(unify_dim(a, b, f"dimension {i} of scores and labels") for i, (a, b) in enumerate(pairs))
+    return TensorType(scores.dtype, (shape if shape is not None else label_shape) if reduction == "none" else ())
 
 
-def _negative_log_likelihood(
-    log_prob: Array, labels: Array, weight: Array | None, ignore_index: int | None, reduction: str
-) -> Any:
+def _negative_log_likelihood(log_prob: Array, labels: Array, weight: Array | None, ignore_index: int | None, reduction: str) -> Any:
     ignored = np.zeros(labels.shape, np.bool_) if ignore_index is None else labels == ignore_index
     safe = np.where(ignored, 0, labels)
     picked = -np.take_along_axis(log_prob, np.expand_dims(safe, 1), axis=1).squeeze(1)
@@ -77,9 +69,7 @@ class NegativeLogLikelihoodLoss(Op):
 
     def evaluate(self, input: Array, target: Array, weight: Array | None = None) -> Any:
         return in_float32(
-            lambda x: _negative_log_likelihood(
-                x, target, None if weight is None else widen(weight), self.ignore_index, self.reduction
-            ),
+            lambda x: _negative_log_likelihood(x, target, None if weight is None else widen(weight), self.ignore_index, self.reduction),
             input.dtype,
             input,
         )
@@ -99,7 +89,5 @@ class SoftmaxCrossEntropyLoss(Op):
 
     def evaluate(self, scores: Array, labels: Array, weights: Array | None = None) -> Any:
         log_prob = in_float32(lambda x: log_softmax(x, 1), scores.dtype, scores)
-        loss = NegativeLogLikelihoodLoss(self.ignore_index, self.reduction).evaluate(
-            log_prob, labels, weights
-        )
+        loss = NegativeLogLikelihoodLoss(self.ignore_index, self.reduction).evaluate(log_prob, labels, weights)
         return loss, log_prob

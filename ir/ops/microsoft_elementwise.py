@@ -247,9 +247,7 @@ class FusedConv(Op):
             strides=self.strides,
         )
 
-    def infer(
-        self, x: TensorType, w: TensorType, b: TensorType | None = None, z: TensorType | None = None
-    ) -> Any:
+    def infer(self, x: TensorType, w: TensorType, b: TensorType | None = None, z: TensorType | None = None) -> Any:
         check_activation(self.activation, self.activation_params or (), CONV_ACTIVATIONS)
         result = self._conv().infer(x, w, b)
         if isinstance(z, TensorType) and isinstance(result, TensorType):

@@ -106,9 +106,7 @@ class DynamicQuantizeMatMul(Op):
                 require_vector(bias, shape[-1], "the bias")
         return TensorType(DType.FLOAT, shape)
 
-    def evaluate(
-        self, a: Array, b: Array, b_scale: Array, b_zero_point: Array | None = None, bias: Array | None = None
-    ) -> Any:
+    def evaluate(self, a: Array, b: Array, b_scale: Array, b_zero_point: Array | None = None, bias: Array | None = None) -> Any:
         scale, zero_point = dynamic_parameters(a)
         quantized = quantize(a, scale, zero_point, DType.UINT8)
         return MatMulIntegerToFloat().evaluate(quantized, b, scale, b_scale, zero_point, b_zero_point, bias)

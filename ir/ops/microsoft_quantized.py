@@ -199,9 +199,7 @@ class QLinearConcat(Op):
 
     def infer(self, y_scale: TensorType, y_zero_point: TensorType, *inputs: TensorType) -> Any:
         if not inputs or len(inputs) % 3:
-            raise shape_error(
-                f"QLinearConcat needs tensor, scale and zero point of each part, not {len(inputs)} operands"
-            )
+            raise shape_error(f"QLinearConcat needs tensor, scale and zero point of each part, not {len(inputs)} operands")
         check_scales(self, y_scale, *inputs[1::3])
         for part, zero_point in zip(inputs[::3], inputs[2::3], strict=True):
             check_quantized(self, part, zero_point)
@@ -218,11 +216,7 @@ class QLinearConcat(Op):
             if len(shape) != len(result):
                 raise shape_error(f"shapes {', '.join(map(format_shape, shapes))} have different ranks")
             for i, dim in enumerate(shape):
-                result[i] = (
-                    result[i] + dim
-                    if i == along
-                    else unify_dim(result[i], dim, f"dimension {i} of the parts")
-                )
+                result[i] = result[i] + dim if i == along else unify_dim(result[i], dim, f"dimension {i} of the parts")
         return TensorType(y_zero_point.dtype, tuple(result))
 
     def evaluate(self, y_scale: Array, y_zero_point: Array, *inputs: Array) -> Any:
@@ -259,16 +253,12 @@ class QLinearGlobalAveragePool(Op):
             return x if isinstance(x, TensorType) else partial(x)
         rank = len(x.shape)
         if rank < 3:
-            raise shape_error(
-                f"a global pool needs batch, channels and spatial dimensions, not {format_shape(x.shape)}"
-            )
+            raise shape_error(f"a global pool needs batch, channels and spatial dimensions, not {format_shape(x.shape)}")
         kept = (0, rank - 1) if self.channels_last else (0, 1)
         shape: tuple[Dim, ...] = tuple(d if i in kept else 1 for i, d in enumerate(x.shape))
         return TensorType(x.dtype, shape)
 
-    def evaluate(
-        self, x: Array, x_scale: Array, x_zero_point: Array, y_scale: Array, y_zero_point: Array
-    ) -> Any:
+    def evaluate(self, x: Array, x_scale: Array, x_zero_point: Array, y_scale: Array, y_zero_point: Array) -> Any:
         axes = tuple(range(1, x.ndim - 1)) if self.channels_last else tuple(range(2, x.ndim))
         count = math.prod(x.shape[i] for i in axes)
         total = x.astype(np.int32).sum(axis=axes, keepdims=True, dtype=np.int32)
@@ -370,9 +360,7 @@ class QLinearSoftmax(Op):
             normalize_axis(self.axis, len(x.shape))
         return x.with_shape(x.shape)
 
-    def evaluate(
-        self, x: Array, x_scale: Array, x_zero_point: Array | None, y_scale: Array, y_zero_point: Array
-    ) -> Any:
+    def evaluate(self, x: Array, x_scale: Array, x_zero_point: Array | None, y_scale: Array, y_zero_point: Array) -> Any:
         axis = normalize_axis(self.axis, x.ndim)
         flat = x.reshape(*x.shape[:axis], -1) if self.opset < 13 else np.moveaxis(x, axis, -1)
         below = flat.astype(np.float64) - flat.max(axis=-1, keepdims=True, initial=np.iinfo(x.dtype).min)

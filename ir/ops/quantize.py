@@ -17,9 +17,7 @@ from .common import attribute_error, dtype_error, format_shape, normalize_axis, 
 from .elementwise import FLOAT8, check_same, check_type, partial, widen
 
 SMALL_FLOATS = FLOAT8 | {DType.FLOAT4E2M1, DType.FLOAT6E2M3, DType.FLOAT6E3M2}
-QUANTIZED = SMALL_FLOATS | frozenset(
-    DType.from_short(f"{kind}{bits}") for kind in "iu" for bits in (2, 4, 8, 16)
-)
+QUANTIZED = SMALL_FLOATS | frozenset(DType.from_short(f"{kind}{bits}") for kind in "iu" for bits in (2, 4, 8, 16))
 ONE: tuple[tuple[Dim, ...], ...] = ((), (1,))
 REAL = frozenset((DType.FLOAT, DType.FLOAT16, DType.BFLOAT16))
 
@@ -31,9 +29,7 @@ def integer_range(dtype: DType) -> tuple[int, int]:
     return 0, (1 << dtype.bits) - 1
 
 
-def check_parameters(
-    op: Op, x: TensorType, scale: Any, zero_point: Any, axis: int | None, block_size: int
-) -> None:
+def check_parameters(op: Op, x: TensorType, scale: Any, zero_point: Any, axis: int | None, block_size: int) -> None:
     """Check that scale and zero point fit the tensor per tensor, per axis or per block.
 
     Args:
@@ -49,9 +45,7 @@ def check_parameters(
     shape = scale.shape if isinstance(scale, TensorType) else None
     if isinstance(zero_point, TensorType) and zero_point.shape is not None and shape is not None:
         if len(zero_point.shape) != len(shape) and not (zero_point.shape in ONE and shape in ONE):
-            raise shape_error(
-                f"zero point {format_shape(zero_point.shape)} and scale {format_shape(shape)} must agree"
-            )
+            raise shape_error(f"zero point {format_shape(zero_point.shape)} and scale {format_shape(shape)} must agree")
         for ours, theirs in zip(zero_point.shape, shape, strict=False):
             unify_dim(ours, theirs, "the sizes of zero point and scale")
     if shape is None or x.shape is None or shape in ONE:
@@ -60,23 +54,15 @@ def check_parameters(
         raise shape_error(f"{op.op_name} without an axis needs one scale, not {format_shape(shape)}")
     along = normalize_axis(axis, len(x.shape))
     if len(shape) == 1 and not (block_size and len(x.shape) == 1):
-        unify_dim(
-            shape[0], x.shape[along], f"the number of scales and axis {along} of {format_shape(x.shape)}"
-        )
+        unify_dim(shape[0], x.shape[along], f"the number of scales and axis {along} of {format_shape(x.shape)}")
         return
     if not block_size:
-        raise shape_error(
-            f"scale {format_shape(shape)} must be a scalar or a list", hint="blocks need a block_size"
-        )
+        raise shape_error(f"scale {format_shape(shape)} must be a scalar or a list", hint="blocks need a block_size")
     if len(shape) != len(x.shape):
-        raise shape_error(
-            f"scale {format_shape(shape)} does not fit {format_shape(x.shape)} in blocks of {block_size}"
-        )
+        raise shape_error(f"scale {format_shape(shape)} does not fit {format_shape(x.shape)} in blocks of {block_size}")
     for i, (ours, theirs) in enumerate(zip(shape, x.shape, strict=True)):
         wanted: Dim = ceildiv(theirs, block_size) if i == along else theirs
-        unify_dim(
-            ours, wanted, f"axis {i} of the scales for {format_shape(x.shape)} in blocks of {block_size}"
-        )
+        unify_dim(ours, wanted, f"axis {i} of the scales for {format_shape(x.shape)} in blocks of {block_size}")
 
 
 def spread(values: Array, shape: tuple[int, ...], axis: int | None, block_size: int = 0) -> Array:
@@ -216,9 +202,7 @@ class DequantizeLinear(Op):
 
     def evaluate(self, x: Array, x_scale: Array, x_zero_point: Array | None = None) -> Any:
         dtype = self.output_dtype or DType.from_numpy(x_scale.dtype)
-        zero_point = (
-            None if x_zero_point is None else spread(x_zero_point, x.shape, self.axis, self.block_size)
-        )
+        zero_point = None if x_zero_point is None else spread(x_zero_point, x.shape, self.axis, self.block_size)
         return dequantize(x, spread(x_scale, x.shape, self.axis, self.block_size), zero_point, dtype)
 
 

@@ -84,9 +84,7 @@ class MatMulInteger(Op):
         check_quantized(self, b, b_zero_point)
         return TensorType(DType.INT32, matmul_shape(shape_of(a), shape_of(b)))
 
-    def evaluate(
-        self, a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None
-    ) -> Any:
+    def evaluate(self, a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None) -> Any:
         left = centred(a, None if a_zero_point is None else per_row(a_zero_point))
         right = centred(b, None if b_zero_point is None else per_column(b_zero_point))
         return np.asarray(np.matmul(left, right)).astype(np.int32)
@@ -136,9 +134,7 @@ class QLinearMatMul(Op):
         return requantize(product, multiplier, per_row(y_zero_point), DType.from_numpy(y_zero_point.dtype))
 
 
-def integer_convolution(
-    op: Any, x: Array, w: Array, x_zero_point: Array | None, w_zero_point: Array | None
-) -> Array:
+def integer_convolution(op: Any, x: Array, w: Array, x_zero_point: Array | None, w_zero_point: Array | None) -> Array:
     """The exact convolution of quantised tensors minus their zero points, as float64.
 
     Args:
@@ -153,11 +149,7 @@ def integer_convolution(
     pads = resolved_pads(x.shape[2:], w.shape[2:], strides, dilations, op.pads, op.auto_pad)
     per_filter = None
     if w_zero_point is not None:
-        per_filter = (
-            w_zero_point.reshape(())
-            if w_zero_point.size == 1
-            else w_zero_point.reshape(-1, *(1,) * (rank + 1))
-        )
+        per_filter = w_zero_point.reshape(()) if w_zero_point.size == 1 else w_zero_point.reshape(-1, *(1,) * (rank + 1))
     image = centred(x, None if x_zero_point is None else x_zero_point.reshape(()))
     return convolve(image, centred(w, per_filter), strides, dilations, pads, op.group)
 
@@ -186,9 +178,7 @@ class ConvInteger(Op):
         check_quantized(self, w, w_zero_point)
         return TensorType(DType.INT32, conv_shape(self, shape_of(x), shape_of(w)))
 
-    def evaluate(
-        self, x: Array, w: Array, x_zero_point: Array | None = None, w_zero_point: Array | None = None
-    ) -> Any:
+    def evaluate(self, x: Array, w: Array, x_zero_point: Array | None = None, w_zero_point: Array | None = None) -> Any:
         return integer_convolution(self, x, w, x_zero_point, w_zero_point).astype(np.int32)
 
 

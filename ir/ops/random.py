@@ -186,9 +186,7 @@ class Dropout(Op):
     pure: ClassVar[bool] = False
     types: ClassVar[frozenset[DType]] = FLOATS | FLOAT8
 
-    def infer(
-        self, data: TensorType, ratio: TensorType | None = None, training_mode: TensorType | None = None
-    ) -> Any:
+    def infer(self, data: TensorType, ratio: TensorType | None = None, training_mode: TensorType | None = None) -> Any:
         if isinstance(training_mode, TensorType) and training_mode.dtype is not DType.BOOL:
             raise dtype_error(f"training_mode must be bool, not {training_mode.dtype}")
         if isinstance(ratio, TensorType):

@@ -345,9 +345,7 @@ class Cumulative(Op, abstract=True):
                 first = [slice(None)] * data.ndim
                 rest = list(first)
                 first[along], rest[along] = slice(0, 1), slice(0, -1)
-                result = np.concatenate(
-                    [np.full_like(result[tuple(first)], self.start), result[tuple(rest)]], along
-                )
+                result = np.concatenate([np.full_like(result[tuple(first)], self.start), result[tuple(rest)]], along)
             return np.flip(result, along) if self.reverse else result
 
         return in_float32(prefixes, x.dtype, x)

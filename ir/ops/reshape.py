@@ -262,4 +262,3 @@ class Size(Op):
 
     def evaluate(self, data: Any) -> Any:
         return np.array(data.size, np.int64)
-

@@ -91,9 +91,7 @@ class Unique(Op):
         return values, counts, TensorType(DType.INT64, (elements,)), counts  # type: ignore[arg-type]
 
     def evaluate(self, X: Any) -> Any:
-        values, first, inverse, counts = np.unique(
-            X, return_index=True, return_inverse=True, return_counts=True, axis=self.axis
-        )
+        values, first, inverse, counts = np.unique(X, return_index=True, return_inverse=True, return_counts=True, axis=self.axis)
         inverse = inverse.reshape(-1)
         if not self.sorted:
             order = np.argsort(first, kind="stable")

@@ -47,12 +47,7 @@ class Window(Op, abstract=True):
     def evaluate(self, size: Array) -> Any:
         count = int(size.reshape(-1)[0])
         with np.errstate(all="ignore"):
-            phase = (
-                2
-                * np.pi
-                * np.arange(count, dtype=np.float64)
-                / np.float64(count if self.periodic else count - 1)
-            )
+            phase = 2 * np.pi * np.arange(count, dtype=np.float64) / np.float64(count if self.periodic else count - 1)
             return self.sample(phase).astype(self.output_datatype.numpy)
 
 

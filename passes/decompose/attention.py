@@ -43,9 +43,7 @@ def attention(node: Node, t: Terms) -> Result:
     return tuple(r if old.uses else None for r, old in zip(results, node.outputs, strict=False))
 
 
-def _bias(
-    node: Node, op: Attention, t: Terms, query: Value, key: Value, past: Value | None, dtype: DType
-) -> tuple[Value | None, bool]:
+def _bias(node: Node, op: Attention, t: Terms, query: Value, key: Value, past: Value | None, dtype: DType) -> tuple[Value | None, bool]:
     """What is added to the products, and whether it may mask all keys of a query."""
     mask, lengths = node.operand(3), node.operand(6)
     queries, keys = t.dim(query, 2), t.dim(key, 2)

@@ -96,9 +96,7 @@ def _softmax(t: Terms, scores: Value, empty_rows: bool, sink: Value | None) -> V
     return t.where(dead, 0.0, t.softmax(t.where(dead, 0.0, scores)))
 
 
-def visible(
-    t: Terms, queries: Size, keys: Size, offset: Size | None, left: int, right: int, offsets: Value | None = None
-) -> Value | None:
+def visible(t: Terms, queries: Size, keys: Size, offset: Size | None, left: int, right: int, offsets: Value | None = None) -> Value | None:
     """Which keys each query sees, as booleans ``[queries, keys]``; None when all.
 
     Args:

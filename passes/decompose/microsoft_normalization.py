@@ -33,9 +33,7 @@ def _added(node: Node, t: Terms, bias: Value | None) -> Value:
 
 def _chosen(node: Node, t: Terms, *results: Value | None) -> Result:
     """The results that are used, in their element types."""
-    return tuple(
-        t.cast(new, old.dtype) if new is not None and old.uses else None for new, old in zip(results, node.outputs, strict=False)
-    )
+    return tuple(t.cast(new, old.dtype) if new is not None and old.uses else None for new, old in zip(results, node.outputs, strict=False))
 
 
 def _statistics_used(node: Node) -> bool:

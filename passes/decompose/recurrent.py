@@ -25,6 +25,4 @@ def recurrent_time_first(node: Node, t: Terms) -> Result:
     results = t.apply(replace(op, layout=0), *operands, outputs=len(node.outputs))
     results = results if isinstance(results, tuple) else (results,)
     orders = ((2, 0, 1, 3), (1, 0, 2), (1, 0, 2))
-    return tuple(
-        t.transpose(new, order) if old.uses else None for new, old, order in zip(results, node.outputs, orders, strict=False)
-    )
+    return tuple(t.transpose(new, order) if old.uses else None for new, old, order in zip(results, node.outputs, orders, strict=False))

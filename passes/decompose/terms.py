@@ -232,9 +232,7 @@ class Terms:
 
     def slice(self, x: Value, axis: int, start: Size, end: Size, step: int = 1) -> Value:
         """Part of one axis."""
-        return self.apply(
-            Slice(), x, self.sizes([start]), self.sizes([end]), self.ints([axis]), self.ints([step]) if step != 1 else None
-        )
+        return self.apply(Slice(), x, self.sizes([start]), self.sizes([end]), self.ints([axis]), self.ints([step]) if step != 1 else None)
 
     def take(self, x: Value, indices: Value, axis: int) -> Value:
         return self.apply(Gather(axis=axis), x, indices)

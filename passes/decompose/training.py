@@ -48,9 +48,7 @@ def adam(node: Node, t: Terms) -> Result:
         mean = t.add(t.mul(v, op.alpha), t.mul(slope, 1 - op.alpha))
         variance = t.add(t.mul(h, op.beta), t.mul(t.square(slope), 1 - op.beta))
         number = t.cast(step, w.dtype)
-        correction = t.div(
-            t.sqrt(t.sub(1.0, t.pow(t.like(op.beta, w), number))), t.sub(1.0, t.pow(t.like(op.alpha, w), number))
-        )
+        correction = t.div(t.sqrt(t.sub(1.0, t.pow(t.like(op.beta, w), number))), t.sub(1.0, t.pow(t.like(op.alpha, w), number)))
         fixed = t.where(t.greater(step, t.constant(0, DType.INT64)), correction, t.like(1.0, w))
         adjusted = t.mul(t.cast(rate, w.dtype), fixed)
         new = t.sub(w, t.div(t.mul(adjusted, mean), t.add(t.sqrt(variance), op.epsilon)))

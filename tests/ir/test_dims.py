@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgec.ir import dims
 from edgec.ir.dims import Expr, symbol
+from edgec.ir.dims_sweep import lambdify
 
 NAMES = ("batch", "seq", "past")
 
@@ -152,6 +153,6 @@ def test_symbolic_truth_is_refused():
 
 def test_lambdify_sweeps_with_numpy():
     batch, seq = symbol("batch"), symbol("seq")
-    macs = dims.lambdify([batch * seq * 64, dims.ceildiv(seq, 3)], ["batch", "seq"])
+    macs = lambdify([batch * seq * 64, dims.ceildiv(seq, 3)], ["batch", "seq"])
     first, second = macs(np.array([1, 2]), np.array([7, 8]))
     assert first.tolist() == [448, 1024] and second.tolist() == [3, 3]

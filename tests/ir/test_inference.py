@@ -80,9 +80,7 @@ def test_causal_window_of_a_cache() -> None:
     total = graph.add(op("Add"), past, seq)
     positions = graph.add(Range(), past, total, constant(np.array(1)))
     assert positions.shape == (SEQ,)
-    rows = graph.add(
-        Slice(), table, vector(graph, past), vector(graph, total), int64s([2]), int64s([1])
-    )
+    rows = graph.add(Slice(), table, vector(graph, past), vector(graph, total), int64s([2]), int64s([1]))
     scores = graph.add(op("Add"), rows, graph.add_input("scores", TensorType(DType.FLOAT, (BATCH, 12, SEQ, 1024))))
     assert scores.shape == (BATCH, 12, SEQ, 1024)
     joined = graph.add(Concat(axis=2), keys, graph.add_input("new", TensorType(DType.FLOAT, (BATCH, 12, SEQ, 64))))

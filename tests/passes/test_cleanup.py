@@ -360,9 +360,7 @@ def test_three_thousand_nodes_are_cleaned_within_the_budget():
     value = graph.inputs[0]
     while len(graph) < 3000:
         shape = graph.add(Shape(), value)
-        parts = [
-            graph.add(Unsqueeze(), graph.add(Gather(0), shape, constant(axis, "i", DType.INT64)), int64s([0])) for axis in (0, 1)
-        ]
+        parts = [graph.add(Unsqueeze(), graph.add(Gather(0), shape, constant(axis, "i", DType.INT64)), int64s([0])) for axis in (0, 1)]
         target = graph.add(Concat(0), *parts, int64s([4]), int64s([16]))
         heads = graph.add(Transpose((0, 2, 1, 3)), graph.add(Reshape(), value, target))
         merged = graph.add(Reshape(), graph.add(Transpose((0, 2, 1, 3)), heads), graph.add(Shape(), value))

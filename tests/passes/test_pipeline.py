@@ -98,7 +98,7 @@ def chain(length):
         "test-drop-one{keep=2,scale=0.25,label=plain,flag=true,limit=7,names=[a,b]}",
         'test-drop-one{label="a, \\"b\\"",names=["x y"]}',
         'test-drop-one{scale=1e-05,label="true"}',
-        "test-drop-one{label=\"12\",limit=3}",
+        'test-drop-one{label="12",limit=3}',
     ],
 )
 def test_text_round_trip(text):

@@ -16,10 +16,7 @@ NO_TENSORS = ("test_identity_sequence", "test_identity_opt")
 
 
 def _drawn(case: Any) -> bool:
-    return (
-        any(word in case.name for word in ("bernoulli", "training", "random"))
-        and "ratio_zero" not in case.name
-    )
+    return any(word in case.name for word in ("bernoulli", "training", "random")) and "ratio_zero" not in case.name
 
 
 def _parameters(operators: list[str]) -> list[Any]:
@@ -47,7 +44,5 @@ def test_random_operators(case: Any) -> None:
 
 def test_every_operator_has_cases() -> None:
     """A misspelt or renamed operator must not drop out of the comparison unseen."""
-    covered = {
-        c.model.graph.node[0].op_type for c in cases_of(MATHEMATICS + CASTS + REDUCTIONS + QUANTISATION)
-    }
+    covered = {c.model.graph.node[0].op_type for c in cases_of(MATHEMATICS + CASTS + REDUCTIONS + QUANTISATION)}
     assert set(MATHEMATICS + CASTS + REDUCTIONS + QUANTISATION) - covered == set()

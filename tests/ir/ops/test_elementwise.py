@@ -73,9 +73,7 @@ def test_element_types_are_those_of_the_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({*MATHEMATICS, *CASTS}))
 def test_since_and_attributes_are_those_of_the_schema(name: str) -> None:
-    history = [
-        s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain
-    ]
+    history = [s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain]
     op = make(name)
     assert op.since == min(history)
     assert {n for n, _ in op.attributes()} == set(onnx.defs.get_schema(name).attributes)

@@ -103,8 +103,7 @@ def _run(op: Op, operands: list[Any]) -> list[Any]:
     attributes = {name: value for name, value in op.changed_attributes() if value is not None}
     node = helper.make_node(op.op_name, names, results, domain=op.domain, **attributes)
     inputs = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for n, a in zip(names, operands, strict=True)
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in zip(names, operands, strict=True)
     ]
     graph = helper.make_graph([node], "one", inputs, [helper.make_empty_tensor_value_info(r) for r in results])
     opsets = [helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("", 18)]

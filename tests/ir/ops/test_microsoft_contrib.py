@@ -45,9 +45,7 @@ def run_runtime(name: str, operands: list[Array | None], attributes: dict[str, A
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {n: o for n, o in zip(names, operands, strict=True) if o is not None})[0]
 
 
@@ -99,9 +97,7 @@ QUANTISED = [(np.uint8, 0, 255, (100, 140, 120)), (np.int8, -128, 127, (3, -9, 2
 
 
 @pytest.mark.parametrize(("dtype", "low", "high", "zeros"), QUANTISED)
-def test_elementwise_on_quantised(
-    rng: np.random.Generator, dtype: Any, low: int, high: int, zeros: tuple[int, ...]
-) -> None:
+def test_elementwise_on_quantised(rng: np.random.Generator, dtype: Any, low: int, high: int, zeros: tuple[int, ...]) -> None:
     a, b = (rng.integers(low, high + 1, (40, 60)).astype(dtype) for _ in range(2))
     za, zb, zc = (np.array(z, dtype) for z in zeros)
     for scale in (0.05, 0.0371, 0.11):
@@ -116,9 +112,7 @@ def test_elementwise_on_quantised(
 
 
 @pytest.mark.parametrize(("dtype", "low", "high", "zeros"), QUANTISED)
-def test_pools_on_quantised(
-    rng: np.random.Generator, dtype: Any, low: int, high: int, zeros: tuple[int, ...]
-) -> None:
+def test_pools_on_quantised(rng: np.random.Generator, dtype: Any, low: int, high: int, zeros: tuple[int, ...]) -> None:
     x = rng.integers(low, high + 1, (2, 6, 9, 11)).astype(dtype)
     operands = [x, f32(0.031), np.array(zeros[0], dtype), f32(0.023), np.array(zeros[1], dtype)]
     check("QLinearGlobalAveragePool", operands)
@@ -200,9 +194,7 @@ CONV_CASES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("attributes", CONV_CASES, ids=lambda a: a["activation"])
 def test_fused_conv(rng: np.random.Generator, attributes: dict[str, Any]) -> None:
-    x, w, bias, z = (
-        rng.normal(size=s).astype(np.float32) for s in ((1, 4, 8, 8), (6, 2, 3, 3), (6,), (1, 6, 8, 8))
-    )
+    x, w, bias, z = (rng.normal(size=s).astype(np.float32) for s in ((1, 4, 8, 8), (6, 2, 3, 3), (6,), (1, 6, 8, 8)))
     check("FusedConv", [x, w, bias], group=2, pads=(1, 1, 1, 1), **attributes)
     check("FusedConv", [x, w, bias, z], group=2, pads=(1, 1, 1, 1), **attributes)
 

@@ -31,16 +31,12 @@ def run_runtime(op: Any, operands: list[Array], results: int = 1) -> list[Array]
     attributes = {k: v.code if isinstance(v, DType) else v for k, v in op.changed_attributes()}
     node = helper.make_node(op.op_name, names, outputs, **attributes)
     kinds = zip(names, operands, strict=True)
-    inputs = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(o.dtype), o.shape) for n, o in kinds
-    ]
+    inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(o.dtype), o.shape) for n, o in kinds]
     graph = helper.make_graph([node], "g", inputs, [helper.make_empty_tensor_value_info(n) for n in outputs])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, dict(zip(names, operands, strict=True)))
 
 
@@ -59,9 +55,7 @@ def rng() -> np.random.Generator:
 
 @pytest.mark.parametrize("name", QUANTISATION)
 def test_since_and_attributes_are_those_of_the_schema(name: str) -> None:
-    history = [
-        s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain
-    ]
+    history = [s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain]
     op = OPS[("", name)]()
     assert op.since == min(history)
     assert {n for n, _ in op.attributes()} == set(onnx.defs.get_schema(name).attributes)
@@ -114,9 +108,7 @@ def test_products_like_the_runtime(rng: np.random.Generator) -> None:
     check(ConvInteger(**conv), x, w.view(np.uint8), za, np.array(128, np.uint8))
 
 
-@pytest.mark.parametrize(
-    "dtype", [DType.INT4, DType.UINT4, DType.INT2, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1]
-)
+@pytest.mark.parametrize("dtype", [DType.INT4, DType.UINT4, DType.INT2, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1])
 def test_narrow_types_round_trip(dtype: DType) -> None:
     grid = np.array([0, 1], np.float32)
     op = QuantizeLinear(output_dtype=dtype)

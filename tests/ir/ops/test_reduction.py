@@ -46,9 +46,7 @@ def scalar(value: Any) -> TensorType:
 
 @pytest.mark.parametrize("name", sorted({*REDUCTIONS, *RANDOM}))
 def test_since_and_attributes_are_those_of_the_schema(name: str) -> None:
-    history = [
-        s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain
-    ]
+    history = [s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain]
     required = {"shape": (1,)} if name in ("RandomNormal", "RandomUniform") else {}
     op = OPS[("", name)](**required)
     assert op.since == min(history)
@@ -84,9 +82,7 @@ def test_contents_of_shapes_are_reduced() -> None:
     assert ReduceMean().infer(shape).content is None
 
 
-@pytest.mark.parametrize(
-    "op", [ReduceSum(), ReduceProd(keepdims=0), ReduceMax(keepdims=0), ReduceMin()], ids=repr
-)
+@pytest.mark.parametrize("op", [ReduceSum(), ReduceProd(keepdims=0), ReduceMax(keepdims=0), ReduceMin()], ids=repr)
 @pytest.mark.parametrize("axes", [None, [0], [1], [-1, 0]])
 def test_contents_equal_evaluation(op: Reduction, axes: list[int] | None) -> None:
     data = np.random.default_rng(5).integers(-9, 9, (2, 3, 4)).astype(np.int32)
@@ -154,9 +150,7 @@ def test_windows() -> None:
     assert HannWindow().infer(TensorType(DType.INT64, ())).shape == (None,)
     np.testing.assert_allclose(HannWindow(periodic=0).evaluate(np.array(5)), [0, 0.5, 1, 0.5, 0], atol=1e-7)
     hertz = TensorType(DType.FLOAT, ())
-    kind = MelWeightMatrix(output_datatype=DType.DOUBLE).infer(
-        scalar(8), scalar(LENGTH), scalar(8192), hertz, hertz
-    )
+    kind = MelWeightMatrix(output_datatype=DType.DOUBLE).infer(scalar(8), scalar(LENGTH), scalar(8192), hertz, hertz)
     assert kind == TensorType(DType.DOUBLE, (LENGTH // 2 + 1, 8))
 
 
@@ -202,9 +196,7 @@ def test_dropout() -> None:
         (lambda: SoftmaxCrossEntropyLoss(reduction="max").infer(IMAGE, ints(1)), "reduction is 'max'"),
         (lambda: SoftmaxCrossEntropyLoss().infer(IMAGE, ints(1)), "do not fit scores"),
         (
-            lambda: NegativeLogLikelihoodLoss().infer(
-                TensorType(DType.FLOAT, (2, 5)), ints(1, 2), TensorType(DType.FLOAT, (4,))
-            ),
+            lambda: NegativeLogLikelihoodLoss().infer(TensorType(DType.FLOAT, (2, 5)), ints(1, 2), TensorType(DType.FLOAT, (4,))),
             "number of classes: 4 and 5",
         ),
         (lambda: HannWindow().infer(ints(1, 2)), "size must be a scalar"),
