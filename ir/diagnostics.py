@@ -105,7 +105,8 @@ def did_you_mean(word: str, choices: list[str]) -> str:
     """A hint such as ``did you mean 'Conv'?``, or the sorted choices when nothing is close."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, choices, n=1, cutoff=0.6)
+    folded = {choice.lower(): choice for choice in reversed(choices)}
+    close = [folded[c] for c in get_close_matches(word.lower(), list(folded), n=1, cutoff=0.6)]
     if close:
         return f"did you mean '{close[0]}'?"
     return "choose one of: " + ", ".join(sorted(choices)) if choices else ""

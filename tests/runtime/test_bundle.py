@@ -71,7 +71,7 @@ def test_two_writes_give_the_same_bytes(net: Net, weights: dict[str, np.ndarray]
 def test_wrong_feeds_are_bad_input(compiled: Bundle, feeds: list[dict[str, np.ndarray]]) -> None:
     x = feeds[0]["x"]
     for wrong, code, hint in (
-        ({"X": x}, "E0601", "choose one of: x"),
+        ({"X": x}, "E0601", "did you mean 'x'?"),
         ({}, "E0601", ""),
         ({"x": x.astype(np.float64)}, "E0602", "float32"),
         ({"x": x[:, :2]}, "E0603", ""),
