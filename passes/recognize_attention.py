@@ -83,7 +83,11 @@ def _transposed_keys(value: Value, b: Rewriter) -> Value | None:
             return None
         flat = turned.inputs[0].producer
         source = flat.inputs[0] if flat is not None and isinstance(flat.op, Reshape) else None
-        if source is None or source.shape is None or value.shape is None or len(source.shape) != 4:
+        if source is None or source.shape is None or value.shape is None:
+            return None
+        if len(source.shape) == 5 and source.shape[0] == 1:  # one of several stacked tensors, not squeezed yet
+            source = b.add(Squeeze(), source, b.ints((0,)))
+        if source.shape is None or len(source.shape) != 4:
             return None
         batch, heads, tokens, size = source.shape
         rows = turned.output.shape
