@@ -215,5 +215,3 @@ def problems(nodes: Sequence[Node]) -> list[tuple[Node, Verdict]]:
     """The nodes that OpenVINO cannot run, with the reasons."""
     judged = ((node, judge(node)) for node in nodes)
     return [(node, verdict) for node, verdict in judged if not verdict.runs]
-
-
