@@ -105,7 +105,7 @@ def from_torch(
 
 def _torch() -> Any:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise Diagnostic(E_TORCH_MISSING, "PyTorch is not installed", hint="pip install 'edgec[torch]'") from None
     return torch
