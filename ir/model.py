@@ -50,7 +50,7 @@ class Model:
 
         Args:
             path: the file to write; weights beside it go to ``<name>.data``.
-            opset: ai.onnx opset to emit (default: the requested one, else the oldest from 21, or the file's own, that can express it).
+            opset: ai.onnx opset to emit (default: the requested one, else the oldest from 18, or the file's own, that can express it).
             external_data: weights in a separate file; by default only when the model would pass 2 GB inline.
         """
         from .serial.writer import write_model
