@@ -43,6 +43,6 @@ def _inline(node: Node, graph: Graph, branch: Graph) -> None:
     for inner in list(branch):
         graph.move_before(inner, node)
         inner.sources += tuple(s for s in node.sources if s not in inner.sources)
-    for old, new in zip(node.outputs, results, strict=True):
+    for old, new in zip(node.outputs, results, strict=False):  # the node may leave out results at the end
         replace_value(graph, old, new)
     graph.remove(node)

@@ -103,6 +103,8 @@ class Split(Op):
         if split is None:
             if not self.num_outputs:
                 raise attribute_error("Split needs num_outputs or the operand split")
+            if not 0 < self.num_outputs <= 1 << 16:
+                raise attribute_error(f"num_outputs is {self.num_outputs}")
             return [None] * self.num_outputs
         lengths = elements_of(split)
         return list(lengths) if lengths is not None else [None] * 256  # the node's results say how many there are
