@@ -41,6 +41,8 @@ class If(Op):
     def infer(self, cond: TensorType, *, regions: Sequence[Any] = ()) -> Any:
         require_condition(cond)
         then_branch, else_branch = regions
+        if then_branch.inputs or else_branch.inputs:
+            raise shape_error("a branch of If declares inputs; it may only read values around it")
         known = scalar_of(cond)
         if isinstance(known, int):
             return tuple(value.type for value in (then_branch if known else else_branch).outputs)
