@@ -49,6 +49,27 @@ E_RUN = code(
 E_OPTION = code("E0506", "a backend option is unknown or has an impossible value", "`edgec targets TARGET` lists the options.")
 
 
+REASON_CODES = {
+    "operator": "the target has no such operator and no decomposition is known",
+    "attribute": "the operator exists, but not with these attributes",
+    "dtype": "the target has no kernel for this element type",
+    "rank": "the target's kernel takes fewer dimensions",
+    "dynamic-rank": "the number of dimensions is not known",
+    "dynamic-shape": "a size that the target needs is not known before the run",
+    "dynamic-parameter": "an operand that the target wants as a constant is computed at run time",
+    "int64-range": "an integer lies beyond what the target's 32-bit integers hold",
+    "zero-size": "a tensor has no elements",
+    "not-finite": "a constant holds NaN or infinity where the target cannot have it",
+    "string": "the target has no texts",
+    "sequence": "the target has no sequences or optional values",
+    "control-flow": "the target cannot branch or loop in this way",
+    "random": "the result is random, so nothing can be verified",
+    "size-limit": "the artifact would be larger than its format allows",
+    "precision": "the target's arithmetic is not precise enough for the result to be verified",
+    "custom": "the operator is a custom one without a route for this target",
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a backend says of one node.
@@ -58,11 +79,13 @@ class Verdict:
             restriction) or ``none``.
         reason: why not, or what the restriction is; empty for ``native``.
         evidence: where that is known from.
+        code: for ``none``, the kind of obstacle, one of `REASON_CODES`.
     """
 
     level: Level
     reason: str = ""
     evidence: str = ""
+    code: str = ""
 
     @property
     def runs(self) -> bool:

@@ -8,7 +8,13 @@ from importlib import import_module
 from ..ir.diagnostics import Diagnostic, did_you_mean
 from .backend import E_TARGET, Backend
 
-_BUILT_IN = {"ort": (".ort.backend", "OrtBackend"), "openvino": (".openvino.backend", "OpenVinoBackend")}
+_BUILT_IN = {
+    "coreml": (".coreml.backend", "CoreMlBackend"),
+    "openvino": (".openvino.backend", "OpenVinoBackend"),
+    "ort": (".ort.backend", "OrtBackend"),
+    "tensorrt": (".tensorrt.backend", "TensorRtBackend"),
+    "tflite": (".tflite.backend", "TfLiteBackend"),
+}
 _registered: dict[str, Callable[[], Backend]] = {}
 _made: dict[str, Backend] = {}
 
@@ -42,5 +48,4 @@ def backend(name: str) -> Backend:
 def _exists(name: str) -> bool:
     from importlib.util import find_spec
 
-    folder = _BUILT_IN[name][0].rpartition(".")[0]
-    return find_spec(folder, __package__) is not None
+    return find_spec(_BUILT_IN[name][0], __package__) is not None

@@ -1,0 +1,1 @@
+"""The commands of the driver, grouped by subject; `edgec.cli` collects them."""

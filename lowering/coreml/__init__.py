@@ -1,0 +1,1 @@
+"""Lowering to Core ML: a MIL program saved as an .mlpackage."""

@@ -1,0 +1,1 @@
+"""One translation to MIL per operator."""

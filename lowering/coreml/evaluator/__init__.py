@@ -1,0 +1,1 @@
+"""Evaluation of saved MIL programs operator by operator in numpy."""

@@ -1,0 +1,1 @@
+"""Lowering to TensorRT: strongly typed ONNX, profiles, and engines built ahead of time."""

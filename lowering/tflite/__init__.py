@@ -1,0 +1,1 @@
+"""Lowering to TFLite (LiteRT): a flatbuffer emitted directly from the IR."""

@@ -1,0 +1,1 @@
+"""Layout assignment: channels-last forms of operators, and where transposes go."""

@@ -1,0 +1,1 @@
+"""Measured times per operator, joined to the nodes of the model."""
