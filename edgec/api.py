@@ -172,7 +172,7 @@ def compile_with(
 
     def check(stage: Path, manifest: Mapping[str, Any]) -> None:
         """The runtime must take the model before the bundle appears: what it refuses leaves nothing behind."""
-        runner.open(stage, manifest, {})
+        runner.check(stage, manifest)
 
     return write_bundle(artifact, folder, facts, check=check), result
 

@@ -182,6 +182,14 @@ class Backend(ABC):
     def open(self, folder: Path, manifest: Mapping[str, Any], options: Mapping[str, Any]) -> Session:
         """Load the artifact that lies in ``folder``; ``options`` override those of the manifest."""
 
+    def check(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        """Raise the runtime's refusal of a complete artifact, before its bundle appears.
+
+        By default the artifact is opened. A target that cannot be executed on the machine that compiles says here how else it is
+        judged.
+        """
+        self.open(folder, manifest, {})
+
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options with defaults filled in; `Diagnostic` E0506 for an unknown name."""
         for name in given:
