@@ -1,0 +1,123 @@
+"""The commands that make something: optimize and compile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._options import (
+    Approximate,
+    Bisect,
+    CheckData,
+    CheckEach,
+    Dims,
+    Json,
+    Libraries,
+    ModelPath,
+    OpRoutes,
+    Opset,
+    Passes,
+    Plugins,
+    Report,
+    TargetOptions,
+    settings_of,
+)
+
+
+def optimize(
+    model: ModelPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The file to write: .onnx, or .edgec for text.")],
+    passes: Passes = None,
+    target: Annotated[str | None, typer.Option("--target", help="Optimise for a target.")] = None,
+    plugin: Plugins = None,
+    opset: Opset = None,
+    check_each_pass: CheckEach = False,
+    data: CheckData = None,
+    allow_approximate: Approximate = False,
+    op_route: OpRoutes = None,
+    custom_op_library: Libraries = None,
+    print_after: Annotated[list[str] | None, typer.Option("--print-after", metavar="PASS", help="Print the graph after a pass.")] = None,
+    bisect_limit: Bisect = None,
+    reproducer: Annotated[
+        Path | None, typer.Option("--reproducer", metavar="DIR", help="Keep the model as it was before a pass that fails.")
+    ] = None,
+    dim: Dims = None,
+    external_data: Annotated[
+        bool | None, typer.Option("--external-data/--inline-data", help="Weights beside the model, or in it (up to 2 GB).")
+    ] = None,
+    report: Report = False,
+    json: Json = False,
+) -> None:
+    """Run passes on a model and write the result."""
+    from ..driver.arguments import parse_dims
+    from ..driver.transform import optimize as command
+
+    settings = settings_of(
+        passes=passes,
+        target=target,
+        opset=opset,
+        plugins=plugin,
+        check_each_pass=check_each_pass,
+        data=data,
+        allow_approximate=allow_approximate,
+        bisect_limit=bisect_limit,
+        op_routes=op_route,
+        custom_op_libraries=custom_op_library,
+    )
+    command(
+        model,
+        output,
+        settings,
+        dims=parse_dims(dim or ()),
+        print_after=print_after or (),
+        reproducer=reproducer,
+        external_data=external_data,
+        report=report,
+        as_json=json,
+    )
+
+
+def compile(
+    model: ModelPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the bundle.")],
+    target: Annotated[str, typer.Option("--target", help="A name that `edgec targets` lists.")] = "ort",
+    option: TargetOptions = None,
+    passes: Passes = None,
+    plugin: Plugins = None,
+    opset: Opset = None,
+    check_each_pass: CheckEach = False,
+    data: CheckData = None,
+    allow_approximate: Approximate = False,
+    op_route: OpRoutes = None,
+    custom_op_library: Libraries = None,
+    bisect_limit: Bisect = None,
+    dim: Dims = None,
+    report: Report = False,
+    json: Json = False,
+) -> None:
+    """Optimise a model, lower it for a target, write a bundle that runs."""
+    from ..driver.arguments import parse_dims
+    from ..driver.transform import compile as command
+
+    settings = settings_of(
+        passes=passes,
+        target=target,
+        options=option,
+        opset=opset,
+        plugins=plugin,
+        check_each_pass=check_each_pass,
+        data=data,
+        allow_approximate=allow_approximate,
+        bisect_limit=bisect_limit,
+        op_routes=op_route,
+        custom_op_libraries=custom_op_library,
+    )
+    command(model, output, settings, dims=parse_dims(dim or ()), report=report, as_json=json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(optimize)
+    app.command()(compile)
