@@ -28,6 +28,14 @@ E_PASS_RESULT = code(
     "the verifier found.",
 )
 
+E_CONTRADICTION = code(
+    "E0410",
+    "a type of the model contradicts what its operators compute",
+    "A declared type of an inner value (value_info) is believed where inference cannot know better. After the passes inference knew "
+    "more, and found another size. Either the file's declaration is false, or, if it declares nothing for that value, a pass is wrong: "
+    "`--check-each-pass` tells which.",
+)
+
 Verify = Literal["none", "structure", "full"]
 
 
@@ -54,8 +62,8 @@ class PassManager:
     Args:
         passes: passes and fixpoint groups, or their text.
         observers: told about the start, every pass and failures, in order.
-        verify: what is checked after every pass that changed something: ``structure`` (cheap), ``full`` (types are inferred again)
-            or ``none``.
+        verify: what is checked after every pass that changed something: ``structure`` (cheap; types are inferred again once, at the
+            end), ``full`` (types are inferred again every time) or ``none``.
     """
 
     def __init__(self, passes: Sequence[Step] | str, observers: Iterable[Observer] = (), verify: Verify = "structure") -> None:
@@ -81,6 +89,7 @@ class PassManager:
         for observer in self.observers:
             observer.start(subject, context, self)
         self._run_steps(self.passes, graph, context)
+        self._check_types(graph)
         for observer in self.observers:
             observer.finish(subject, context, self._reports)
         return self._reports
@@ -133,6 +142,23 @@ class PassManager:
                 error.where,
                 "run with --reproducer to keep the model as it was before the pass",
                 [f"{error.code}: {error.message}", *error.notes],
+            ) from error
+
+    def _check_types(self, graph: Graph) -> None:
+        """Infer all types once more at the end: by then inference may know what it had to believe of the file before."""
+        if self.verify != "structure" or not self._version:
+            return
+        from ..ir.verifier import verify
+
+        try:
+            verify(graph)
+        except Diagnostic as error:
+            raise Diagnostic(
+                E_CONTRADICTION,
+                error.message,
+                error.where,
+                "if the file declares this type (value_info), the declaration is false: remove it and optimise again",
+                error.notes,
             ) from error
 
 

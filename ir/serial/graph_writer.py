@@ -126,7 +126,7 @@ class GraphWriter:
             wanted = graph.output_names[position] if main else None
             own = value.producer is not None and value.producer.graph is graph
             passed_through = main and value.is_input and value.name == wanted
-            if value not in returned and (own or passed_through):
+            if passed_through or own and value not in returned:
                 if own and wanted is not None:
                     self.names[value] = wanted
                 names.append(self._name(value))

@@ -250,3 +250,16 @@ def test_findings_of_the_fuzzer(path: Path, tmp_path: Path) -> None:
         assert not output.exists()
         return
     edgec.load(output)
+
+
+def test_a_declared_shape_that_the_operators_contradict() -> None:
+    """What inference cannot check while reading is checked after the passes."""
+    with pytest.raises(Diagnostic) as caught:
+        edgec.optimize(edgec.load(SEEDS / "declared_shape_contradicted.onnx"))
+    assert caught.value.code == "E0410" and "MatMul" in caught.value.where and "value_info" in caught.value.hint
+
+
+def test_an_input_that_is_two_outputs(tmp_path: Path) -> None:
+    """An input may be an output under its own name and a copy of it under another."""
+    edgec.optimize(edgec.load(SEEDS / "input_returned_twice.onnx")).save(tmp_path / "out.onnx")
+    assert edgec.load(tmp_path / "out.onnx").graph.output_names == ("y", "x")
