@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from ..ir.custom import is_custom, remedy, route_of
 from ..ir.diagnostics import Diagnostic, Exit, code, did_you_mean
-from ..ir.dtypes import DType
 from ..ir.graph import Node
 from ..ir.model import Model
-from ..ir.op import Op
 from .artifact import Artifact
 from .signature import Signature
+from .support import REASON_CODES, REMEDIES, Condition, Level, Obstacle, Support, Verdict
 
-Level = Literal["native", "decomposed", "partial", "none"]
+__all__ = [
+    "REASON_CODES",
+    "REMEDIES",
+    "Backend",
+    "Condition",
+    "Level",
+    "Obstacle",
+    "Refusal",
+    "Session",
+    "Support",
+    "Verdict",
+    "refuse",
+    "refuse_model",
+    "refuse_python",
+]
 
 E_REFUSED = code(
     "E0501",
     "the target cannot take the model",
-    "The capability matrix of the target has no way to run the named node with these element types and "
-    "attributes, and no "
-    "decomposition removes it. `edgec targets TARGET` prints the matrix; another target or element type "
-    "may do.",
+    "The capability matrix of the target has no way to run the named node with these element types and attributes, and no decomposition "
+    "removes it. The reason code says what kind of obstacle it is and the hint what to do about it. `edgec support MODEL --target TARGET` "
+    "shows every node, `edgec targets TARGET` the matrix; another target or element type may do.",
     Exit.TARGET_REFUSED,
 )
 E_TARGET = code("E0502", "there is no such target", "The target's name is not registered. `edgec targets` lists them.")
@@ -47,85 +58,6 @@ E_RUN = code(
     "The runtime stopped at a node, usually because the fed sizes do not fit together. The notes hold the runtime's own message.",
 )
 E_OPTION = code("E0506", "a backend option is unknown or has an impossible value", "`edgec targets TARGET` lists the options.")
-
-
-REASON_CODES = {
-    "operator": "the target has no such operator and no decomposition is known",
-    "attribute": "the operator exists, but not with these attributes",
-    "dtype": "the target has no kernel for this element type",
-    "rank": "the target's kernel takes fewer dimensions",
-    "dynamic-rank": "the number of dimensions is not known",
-    "dynamic-shape": "a size that the target needs is not known before the run",
-    "dynamic-parameter": "an operand that the target wants as a constant is computed at run time",
-    "int64-range": "an integer lies beyond what the target's 32-bit integers hold",
-    "zero-size": "a tensor has no elements",
-    "not-finite": "a constant holds NaN or infinity where the target cannot have it",
-    "string": "the target has no texts",
-    "sequence": "the target has no sequences or optional values",
-    "control-flow": "the target cannot branch or loop in this way",
-    "random": "the result is random, so nothing can be verified",
-    "size-limit": "the artifact would be larger than its format allows",
-    "precision": "the target's arithmetic is not precise enough for the result to be verified",
-    "custom": "the operator is a custom one without a route for this target",
-}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a backend says of one node.
-
-    Attributes:
-        level: ``native``, ``decomposed`` (runs, but in smaller pieces), ``partial`` (runs with a stated
-            restriction) or ``none``.
-        reason: why not, or what the restriction is; empty for ``native``.
-        evidence: where that is known from.
-        code: for ``none``, the kind of obstacle, one of `REASON_CODES`.
-    """
-
-    level: Level
-    reason: str = ""
-    evidence: str = ""
-    code: str = ""
-
-    @property
-    def runs(self) -> bool:
-        """Whether the backend can execute the node at all."""
-        return self.level != "none"
-
-
-@dataclass(frozen=True)
-class Support:
-    """One row of a capability matrix.
-
-    Attributes:
-        op: the operator class.
-        level: as in `Verdict`.
-        dtypes: element types of the first operand, None when the row does not depend on them.
-        when: gives the reason why a node is not covered, or None when it is.
-        since: first backend version for which the row holds.
-        until: last backend version, empty when it still holds.
-        evidence: where the row comes from.
-    """
-
-    op: type[Op]
-    level: Level
-    dtypes: frozenset[DType] | None = None
-    when: Callable[[Node], str | None] | None = None
-    since: str = ""
-    until: str = ""
-    evidence: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as plain data."""
-        return {
-            "op": f"{self.op.domain}.{self.op.op_name}" if self.op.domain else self.op.op_name,
-            "level": self.level,
-            "dtypes": None if self.dtypes is None else sorted(d.short for d in self.dtypes),
-            "conditional": self.when is not None,
-            "since": self.since,
-            "until": self.until,
-            "evidence": self.evidence,
-        }
 
 
 class Session(ABC):
@@ -206,28 +138,68 @@ class Backend(ABC):
             raise Diagnostic(E_NOT_INSTALLED, f"target '{self.name}' cannot be used: {reason}", hint=hint)
 
 
-def refuse(backend: str, problems: Sequence[tuple[Node, Verdict]]) -> Diagnostic:
-    """The refusal of a model: names the first node and lists the others."""
+class Refusal(Diagnostic):
+    """A target cannot take the model.
+
+    Attributes:
+        problems: the nodes in the way with the verdicts on them; empty when the model as a whole is refused.
+        reason_code: the kind of the first obstacle, one of `REASON_CODES`; empty when it is not known.
+    """
+
+    problems: Sequence[tuple[Node, Verdict]] = ()
+    reason_code: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """The same facts as plain data."""
+        problems = [
+            {"node": node.name, "op": node.op.qualified_name, "where": node.where, "code": said.code, "reason": said.reason}
+            for node, said in self.problems
+        ]
+        return {**super().to_json(), "reason_code": self.reason_code, "problems": problems}
+
+
+def refuse(backend: str, problems: Sequence[tuple[Node, Verdict]]) -> Refusal:
+    """The refusal of a model: names the first node with its reason code and the remedy, and lists the others."""
     node, verdict = problems[0]
-    notes = [f"also {other.where}: {said.reason}" for other, said in problems[1:8]]
+    notes = [f"also {other.where}: {said.reason}{f' [{said.code}]' if said.code else ''}" for other, said in problems[1:8]]
     if len(problems) > 8:
         notes.append(f"and {len(problems) - 8} more nodes")
     if verdict.evidence:
         notes.insert(0, f"evidence: {verdict.evidence}")
-    hint = "convert its element type, or choose another target"
+    if verdict.code:
+        notes.insert(0, f"reason code: {verdict.code} ({REASON_CODES[verdict.code]})")
     name = node.op.qualified_name
-    return Diagnostic(
+    hint = REMEDIES.get(verdict.code, "convert its element type, or choose another target")
+    found = Refusal(
         E_REFUSED,
         f"target '{backend}' cannot run {name}: {verdict.reason}",
         node.where,
         remedy(name) if is_custom(node.op) else hint,
         notes,
     )
+    found.problems, found.reason_code = tuple(problems), verdict.code
+    return found
+
+
+def refuse_model(backend: str, reason_code: str, reason: str, where: str = "", notes: Sequence[str] = ()) -> Refusal:
+    """The refusal of a model as a whole: its size, its interface, or what the runtime says without naming a node.
+
+    Args:
+        backend: the target's name.
+        reason_code: one of `REASON_CODES`.
+        reason: what is in the way.
+        where: the value or file that it is about.
+        notes: further lines of evidence.
+    """
+    told = f"reason code: {reason_code} ({REASON_CODES[reason_code]})"
+    found = Refusal(E_REFUSED, f"target '{backend}' cannot take the model: {reason}", where, REMEDIES[reason_code], [told, *notes])
+    found.reason_code = reason_code
+    return found
 
 
 def refuse_python(backend: str, model: Model) -> None:
     """Raise the refusal of a model with operators whose route is ``python``: they serve verification only."""
-    verdict = Verdict("none", "its route is 'python', which serves verification only")
+    verdict = Verdict("none", "its route is 'python', which serves verification only", code="custom")
     problems = [(node, verdict) for node in model.graph.walk() if route_of(node.op.qualified_name) == "python"]
     if problems:
         raise refuse(backend, problems)

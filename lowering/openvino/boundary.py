@@ -19,7 +19,7 @@ from ...ir.graph import Node, Value
 from ...ir.model import Model
 from ...ir.ops.slice import Slice
 from ...ir.types import OptionalType, SequenceType, TensorType
-from ..backend import E_LOAD, E_REFUSED, E_RUN
+from ..backend import E_LOAD, E_RUN, refuse_model
 from .rewrites.numbers import EXACT_MARK
 
 INT32_MAX = 2**31 - 1
@@ -174,9 +174,10 @@ def _same_outside(value: Value, dtype: DType | None, public: Sequence[DType | No
 def _require_tensor(value: Value, where: str) -> None:
     if not isinstance(value.type, TensorType):
         kind = {SequenceType: "a sequence", OptionalType: "an optional"}.get(type(value.type), "of unknown type")
-        raise Diagnostic(E_REFUSED, f"target 'openvino' takes and gives tensors only, this is {kind}", where, "choose the target ort")
+        raise refuse_model("openvino", "sequence", f"it takes and gives tensors only, this is {kind}", where)
     if value.tensor.dtype is DType.STRING or value.tensor.dtype.is_complex:
-        raise Diagnostic(E_REFUSED, f"target 'openvino' has no elements of type {value.tensor.dtype}", where, "choose the target ort")
+        dtype = value.tensor.dtype
+        raise refuse_model("openvino", "string" if dtype is DType.STRING else "dtype", f"it has no elements of type {dtype}", where)
 
 
 def _limit(value: Value, public: DType | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from ...ir import ops  # noqa: F401  (registers the operator classes)
+from ...ir.custom import is_custom
 from ...ir.dtypes import DType
 from ...ir.graph import Node
 from ...ir.op import OPS, Op, Opaque
@@ -29,7 +30,7 @@ from ...ir.ops.signal import DFT
 from ...ir.ops.training import Adagrad, Adam, Momentum
 from ...ir.ops.unary import Det
 from ...ir.ops.vision import SpaceToDepth
-from ..backend import Support, Verdict
+from ..support import Condition, Level, Support, Verdict
 from .rewrites.functions import attention_problem
 from .rewrites.linear_maps import resize_problem
 from .rewrites.passes import contributed_rules
@@ -39,7 +40,6 @@ SINCE = "2026.4"
 SUITE = "ONNX backend suite, OpenVINO 2026.4.1 on the CPU in float32"
 PROBE = "probe of OpenVINO 2026.4.1 on the CPU against numpy"
 DECOMPOSED = "exact decomposition"
-Condition = Callable[[Node], "str | None"]
 
 # Operators all of whose cases in the suite pass (but for element types that the importer lacks and refuses itself).
 NATIVE = (
@@ -122,39 +122,47 @@ def _training(node: Node) -> str | None:
     return None if mode is None or mode.ints == (0,) else "training mode is random"
 
 
-def _never(reason: str) -> Condition:
-    return lambda node: reason
+def _row(
+    op: type[Op], code: str, problem: Callable[[Node], str | None], text: str, level: Level = "partial", evidence: str = SUITE
+) -> Support:
+    return Support(op, level, None, Condition(code, problem, text), SINCE, "", evidence, "probe")
 
 
-def _row(op: type[Op], when: Condition, level: str = "partial", evidence: str = SUITE) -> Support:
-    return Support(op, level, None, when, SINCE, "", evidence)  # type: ignore[arg-type]
+def _never(op: type[Op], code: str, reason: str, level: Level = "partial", evidence: str = SUITE) -> Support:
+    return _row(op, code, lambda node: reason, f"never as it stands: {reason}", level, evidence)
 
 
+_FORWARD = "layout=0"
 CONDITIONAL = (
-    _row(Attention, attention_problem),
-    _row(AveragePool, average_problem, evidence=PROBE),
-    _row(MaxPool, pool_problem),
-    _row(BitShift, _never("counts beyond the width, negative words and words beyond 2^24 are shifted wrongly"), evidence=PROBE),
-    _row(BitCast, _never("the importer does not know it")),
-    _row(Cast, _cast),
-    _row(CastLike, _cast),
-    _row(Celu, _half_celu),
-    _row(Dropout, _training),
-    _row(GRU, _recurrent),
-    _row(LSTM, _recurrent),
-    _row(RNN, _recurrent),
-    _row(Mod, _float_mod),
-    _row(Mul, _product, evidence=PROBE),
-    _row(NonMaxSuppression, lambda node: None),
-    _row(Pad, _pad),
-    _row(Resize, resize_problem),
-    _row(Tile, _tile, evidence=PROBE),
-    _row(TopK, _top_k, evidence=PROBE),
-    _row(RoiAlign, _roi_align),
-    _row(SpaceToDepth, _crd),
-    _row(DFT, _never("the axis is ignored and one-sided results have another shape")),
-    _row(Bernoulli, _never("it is random"), "none"),
-    _row(Multinomial, _never("it is random"), "none"),
+    _row(Attention, "attribute", attention_problem, "without sliding windows; scores of causal attention without a mask"),
+    _row(AveragePool, "attribute", average_problem, "not ceil_mode with count_include_pad", evidence=PROBE),
+    _row(MaxPool, "attribute", pool_problem, "with ceil_mode no window starts behind the input"),
+    _never(BitShift, "operator", "counts beyond the width, negative words and words beyond 2^24 are shifted wrongly", evidence=PROBE),
+    _never(BitCast, "operator", "the importer does not know it"),
+    _row(Cast, "attribute", _cast, "no rounding up to float8e8m0"),
+    _row(CastLike, "attribute", _cast, "no rounding up to float8e8m0"),
+    _row(Celu, "dtype", _half_celu, "float32"),
+    _row(Dropout, "random", _training, "not in training mode"),
+    _row(GRU, "attribute", _recurrent, _FORWARD),
+    _row(LSTM, "attribute", _recurrent, f"{_FORWARD}, no peephole weights"),
+    _row(RNN, "attribute", _recurrent, _FORWARD),
+    _row(Mod, "dtype", _float_mod, "floats with fmod=1 only"),
+    _row(Mul, "dtype", _product, "not 8-bit integers", evidence=PROBE),
+    _row(NonMaxSuppression, "attribute", lambda node: None, "the threshold is raised by one step, so that equal overlaps are kept"),
+    _row(Pad, "dynamic-parameter", _pad, "the value is a constant"),
+    _row(
+        Resize,
+        "attribute",
+        resize_problem,
+        "no antialias, exclude_outside, aspect policy or symmetric half pixels; corners meet whole sizes",
+    ),
+    _row(Tile, "dynamic-parameter", _tile, "repeats are a constant", evidence=PROBE),
+    _row(TopK, "attribute", _top_k, "sorted", evidence=PROBE),
+    _row(RoiAlign, "attribute", _roi_align, "mode avg"),
+    _row(SpaceToDepth, "attribute", _crd, "mode DCR"),
+    _never(DFT, "operator", "the axis is ignored and one-sided results have another shape"),
+    _never(Bernoulli, "random", "it is random", "none"),
+    _never(Multinomial, "random", "it is random", "none"),
 )
 REWRITTEN = (
     Adagrad, Adam, CausalConvWithState, CumProd, DeformConv, Det, DynamicQuantizeLinear, Hardmax, LinearAttention, MaxUnpool, Momentum,
@@ -172,13 +180,13 @@ def rows() -> tuple[Support, ...]:
         if op in stated:
             continue
         if not domain and name in NATIVE:
-            found.append(Support(op, "native", None, None, SINCE, "", SUITE))
+            found.append(Support(op, "native", None, None, SINCE, "", SUITE, "probe"))
         elif op in REWRITTEN:
-            found.append(Support(op, "decomposed", None, None, SINCE, "", SUITE))
+            found.append(Support(op, "decomposed", None, None, SINCE, "", SUITE, "probe"))
         elif op in contributed:
-            found.append(Support(op, "decomposed", None, None, SINCE, "", DECOMPOSED))
+            found.append(Support(op, "decomposed", None, None, SINCE, "", DECOMPOSED, "probe"))
         else:
-            found.append(Support(op, "none", frozenset(), None, SINCE, "", SUITE))
+            found.append(Support(op, "none", frozenset(), None, SINCE, "", SUITE, "probe"))
     return tuple(sorted(found, key=lambda row: (row.op.domain, row.op.op_name)))
 
 
@@ -189,20 +197,25 @@ def _by_class() -> dict[type[Op], Support]:
 
 def judge(node: Node) -> Verdict:
     """How OpenVINO runs a node as it stands, without the rewrites."""
+    unknown = "custom" if is_custom(node.op) else "operator"
     if isinstance(node.op, Opaque) and (node.op.domain or node.op.op_name not in NATIVE):
-        return Verdict("none", "the operator is not known", SUITE)
+        return Verdict("none", "the operator is not known", SUITE, unknown)
     for value in (*node.inputs, *node.outputs):
         if value is not None and value.dtype is not None and value.dtype in FOREIGN:
-            return Verdict("none", f"OpenVINO has no elements of type {value.dtype}", PROBE)
+            kind = "string" if value.dtype is DType.STRING else "dtype"
+            return Verdict("none", f"OpenVINO has no elements of type {value.dtype}", PROBE, kind)
     if isinstance(node.op, Opaque):
         return Verdict("native", "", SUITE)
     row = _by_class().get(type(node.op))
     if row is None or row.level in ("none", "decomposed") and row.when is None:
-        return Verdict("none", "the importer has no verified translation", SUITE)
-    reason = row.when(node) if row.when is not None else None
-    if reason is not None:
-        return Verdict("none", reason, row.evidence)
-    return Verdict("native" if row.when is None else "partial" if row.level == "partial" else "native", "", row.evidence)
+        return Verdict("none", "the importer has no verified translation", SUITE, unknown)
+    condition = row.when
+    obstacle = condition.obstacle(node) if isinstance(condition, Condition) else None
+    if obstacle is not None:
+        return Verdict("none", obstacle.reason, row.evidence, obstacle.code)
+    if row.level == "partial" and isinstance(condition, Condition):
+        return Verdict("partial", condition.text, row.evidence)
+    return Verdict("native", "", row.evidence)
 
 
 FOREIGN = frozenset(

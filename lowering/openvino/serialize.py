@@ -13,7 +13,7 @@ from typing import Any
 
 from ...ir.diagnostics import Diagnostic
 from ...ir.model import Model
-from ..backend import E_REFUSED
+from ..backend import Verdict, refuse, refuse_model
 
 _LAYER = re.compile(r'(<layer id="\d+" name=")([^"]*)(" type=")([^"]*)(")')
 _GENERATED = re.compile(r"[A-Z]\w*_\d+")
@@ -65,8 +65,10 @@ def refusal(who: str, model: Model, error: Exception) -> Diagnostic:
     text = str(error)
     for node in model.graph.walk():
         if node.name and re.search(rf"(?<![\w/.]){re.escape(node.name)}(?![\w/.])", text):
-            return Diagnostic(E_REFUSED, f"{who} refuses {node.op.qualified_name}: {reason}"[:500], node.where, notes=told[1:8])
-    return Diagnostic(E_REFUSED, f"{who} refuses the model: {reason}"[:500], notes=told[1:8])
+            found = refuse("openvino", [(node, Verdict("none", f"{who} refuses it: {reason}"[:500], code="attribute"))])
+            found.notes += told[1:8]
+            return found
+    return refuse_model("openvino", "operator", f"{who} refuses it: {reason}"[:500], notes=told[1:8])
 
 
 def save_reproducibly(model: Any, path: Path, keep: Collection[str], compress: bool) -> None:

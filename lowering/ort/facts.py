@@ -13,6 +13,7 @@ from ...ir.dtypes import DType
 from ...ir.graph import Node, Value
 from ...ir.serial.forms import node_form
 from ...ir.types import OptionalType, SequenceType, TensorType, Type
+from ..support import Obstacle
 
 _OPEN_END = 2147483647
 _PROVIDER = "CPUExecutionProvider"
@@ -141,7 +142,7 @@ def type_name(type_: Type) -> str | None:
     return None
 
 
-def kernel_problem(node: Node, opset: int) -> str | None:
+def kernel_problem(node: Node, opset: int) -> Obstacle | None:
     """Why no kernel runs this node at an opset of its domain; None when one does.
 
     Half-precision operands are accepted where a float kernel exists, because the runtime inserts the
@@ -150,15 +151,15 @@ def kernel_problem(node: Node, opset: int) -> str | None:
     domain = _domain(node.op.domain)
     form = node_form(node, opset)
     if isinstance(form, str):
-        return form
+        return Obstacle("attribute", form)
     name = form.op_type
     schema = schema_at(domain, name, opset)
     if schema is None:
-        return f"ONNX Runtime does not know {node.op.qualified_name} at opset {opset}"
+        return Obstacle("operator", f"ONNX Runtime does not know {node.op.qualified_name} at opset {opset}")
     candidates = [k for k in kernels().get((domain, name), ()) if k.covers(schema.since)]
     if not candidates:
-        return f"ONNX Runtime has no CPU kernel for {node.op.qualified_name} version {schema.since}"
-    reasons: list[str] = []
+        return Obstacle("operator", f"ONNX Runtime has no CPU kernel for {node.op.qualified_name} version {schema.since}")
+    reasons: list[Obstacle] = []
     for widen in (False, True):
         reasons = []
         for kernel in candidates:
@@ -166,7 +167,8 @@ def kernel_problem(node: Node, opset: int) -> str | None:
             if reason is None:
                 return None
             reasons.append(reason)
-    return reasons[0] if len(reasons) == 1 else f"{reasons[0]} (nor does any of {len(reasons)} kernels)"
+    first = reasons[0]
+    return first if len(reasons) == 1 else first._replace(reason=f"{first.reason} (nor does any of {len(reasons)} kernels)")
 
 
 def runs_in_float(node: Node, opset: int) -> bool:
@@ -184,7 +186,7 @@ def runs_in_float(node: Node, opset: int) -> bool:
     return bool(candidates) and all(_mismatch(node, form.inputs, schema, k, False) is not None for k in candidates)
 
 
-def _mismatch(node: Node, inputs: Sequence[Value | None], schema: Schema, kernel: Kernel, widen: bool) -> str | None:
+def _mismatch(node: Node, inputs: Sequence[Value | None], schema: Schema, kernel: Kernel, widen: bool) -> Obstacle | None:
     allowed = dict(kernel.types)
     results = [v if v.uses or index == 0 else None for index, v in enumerate(node.outputs)]
     for values, formals in ((inputs, schema.inputs), (results, schema.outputs)):
@@ -198,8 +200,12 @@ def _mismatch(node: Node, inputs: Sequence[Value | None], schema: Schema, kernel
                 continue
             if widen and spelled == "tensor(float16)" and "tensor(float)" in types:
                 continue
-            return f"its CPU kernel takes no {spelled} for '{formal}'"
+            return Obstacle(_kind_of_type(spelled), f"its CPU kernel takes no {spelled} for '{formal}'")
     return None
+
+
+def _kind_of_type(spelled: str) -> str:
+    return "string" if spelled == "tensor(string)" else "dtype" if spelled.startswith("tensor(") else "sequence"
 
 
 def operand_dtypes(domain: str, name: str) -> frozenset[DType]:

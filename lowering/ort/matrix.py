@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...ir.custom import is_custom
 from ...ir.dtypes import DType
 from ...ir.graph import Node
 from ...ir.model import Model
@@ -12,7 +13,7 @@ from ...ir.serial.forms import cannot_say
 from ..backend import Support, Verdict
 from .facts import function_problem, kernel_problem, kernels, newest_opset, operand_dtypes
 from .quirks import quirk
-from .restrictions import restriction
+from .restrictions import condition, restriction
 
 # Opsets in order of preference. 21 is the newest at which no operator has lost its kernel; 23 and 24 bring
 # Attention,
@@ -41,24 +42,24 @@ def judge(node: Node, opset: int, opsets: Mapping[str, int], version: str, custo
     if domain in ("", "ai.onnx"):
         reason = cannot_say(node, opset)
         if reason is not None:
-            return Verdict("none", f"it cannot be written at opset {opset}: {reason}", "ONNX operator definitions")
+            return Verdict("none", f"it cannot be written at opset {opset}: {reason}", "ONNX operator definitions", "attribute")
         at = opset
     else:
         at = opsets.get(domain, 1)
         if (domain, node.op.op_name) not in kernels() and not _known_domain(domain):
             if custom:
                 return Verdict("partial", "left to the custom operator library", "not checked before loading")
-            return Verdict("none", f"domain '{domain}' needs a custom operator library", _EVIDENCE.format(version))
-    reason = kernel_problem(node, at)
-    fault = restriction(node, at) if reason is None else None
+            return Verdict("none", f"domain '{domain}' needs a custom operator library", _EVIDENCE.format(version), "custom")
+    missing = kernel_problem(node, at)
+    fault = restriction(node, at) if missing is None else None
     if fault is not None:
-        return Verdict("none", fault, _TRIED.format(version))
-    if reason is None:
+        return Verdict("none", fault.reason, _TRIED.format(version), fault.code)
+    if missing is None:
         return Verdict("native", "", _EVIDENCE.format(version))
     inlined = function_problem(domain, node.op.op_name, at) or _narrow_body(node)
     if inlined is None:
         return Verdict("decomposed", "runs as the function that ONNX defines it by", _FUNCTION.format(version))
-    return Verdict("none", reason, _EVIDENCE.format(version))
+    return Verdict("none", missing.reason, _EVIDENCE.format(version), "custom" if is_custom(node.op) else missing.code)
 
 
 def _narrow_body(node: Node) -> str | None:
@@ -125,13 +126,15 @@ def rows(version: str) -> list[Support]:
     from ...ir import ops  # noqa: F401
 
     found = []
+    registry = _EVIDENCE.format(version)
     for (domain, name), op in sorted(OPS.items()):
-        known = (domain, name) in kernels()
-        if known:
-            row = Support(op, "native", operand_dtypes(domain, name), evidence=_EVIDENCE.format(version))
+        if (domain, name) in kernels():
+            when = condition(f"{domain}.{name}" if domain else name, PREFERRED[0])
+            level = "native" if when is None else "partial"
+            row = Support(op, level, operand_dtypes(domain, name), when, since=version, evidence=registry, kind="schema")
         elif any(function_problem(domain, name, opset) is None for opset in PREFERRED):
-            row = Support(op, "decomposed", evidence=_FUNCTION.format(version))
+            row = Support(op, "decomposed", since=version, evidence=_FUNCTION.format(version), kind="schema")
         else:
-            row = Support(op, "none", frozenset(), evidence=_EVIDENCE.format(version))
+            row = Support(op, "none", frozenset(), since=version, evidence=registry, kind="schema")
         found.append(row)
     return found

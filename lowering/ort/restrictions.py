@@ -13,20 +13,23 @@ from ...ir.ops.binary import Mod
 from ...ir.ops.pooling import MaxUnpool
 from ...ir.ops.quantized_products import ConvInteger
 from ...ir.ops.resize import Resize
+from ..support import Condition, Obstacle
 
 Restriction = Callable[[Node, int], "str | None"]
 FLOAT_MODULO_SINCE = 28
 
 
-def restriction(node: Node, opset: int) -> str | None:
+def restriction(node: Node, opset: int) -> Obstacle | None:
     """Why a node would fail or give wrong results although there is a kernel; None when nothing is known
     against it.
     """
-    found = _RESTRICTIONS.get(node.op.qualified_name)
-    return found(node, opset) if found is not None else None
+    check, kind = _RESTRICTIONS.get(node.op.qualified_name, (None, ""))
+    reason = check(node, opset) if check is not None else None
+    return None if reason is None else Obstacle(kind, reason)
 
 
 def _modulo(node: Node, opset: int) -> str | None:
+    """Floating-point remainders need fmod=1, or opset 28."""
     value = node.inputs[0]
     floating = value is not None and value.dtype is not None and value.dtype.is_float
     if isinstance(node.op, Mod) and floating and not node.op.fmod and opset < FLOAT_MODULO_SINCE:
@@ -35,6 +38,7 @@ def _modulo(node: Node, opset: int) -> str | None:
 
 
 def _attention(node: Node, opset: int) -> str | None:
+    """No mask shorter than the keys; scores of causal attention are given without a mask only."""
     op, mask, key = node.op, node.operand(3), node.operand(1)
     if not isinstance(op, Attention):
         return None
@@ -50,6 +54,7 @@ def _attention(node: Node, opset: int) -> str | None:
 
 
 def _reduce_max(node: Node, opset: int) -> str | None:
+    """Sets of bools are not empty."""
     value = node.inputs[0]
     if value is not None and value.dtype is DType.BOOL and value.shape is not None and 0 in value.shape:
         return "its kernel does not reduce empty sets of bools"
@@ -57,12 +62,14 @@ def _reduce_max(node: Node, opset: int) -> str | None:
 
 
 def _max_unpool(node: Node, opset: int) -> str | None:
+    """Without an output shape."""
     if isinstance(node.op, MaxUnpool) and node.operand(2) is not None:
         return "its kernel misreads the indices when an output shape is given"
     return None
 
 
 def _integer_convolution(node: Node, opset: int) -> str | None:
+    """One zero point for all weights."""
     zero = node.operand(3)
     if isinstance(node.op, ConvInteger) and zero is not None and zero.rank == 1 and zero.shape != (1,):
         return "its kernel takes one zero point for all weights only"
@@ -70,6 +77,7 @@ def _integer_convolution(node: Node, opset: int) -> str | None:
 
 
 def _resize(node: Node, opset: int) -> str | None:
+    """With align_corners, sizes times scales are whole."""
     op, x, scales = node.op, node.inputs[0], node.operand(2)
     if not isinstance(op, Resize) or op.coordinate_transformation_mode != "align_corners" or op.mode == "nearest":
         return None
@@ -81,12 +89,19 @@ def _resize(node: Node, opset: int) -> str | None:
     return None
 
 
-_RESTRICTIONS: dict[str, Restriction] = {
-    "Mod": _modulo,
-    "Attention": _attention,
-    "ReduceMax": _reduce_max,
-    "ReduceMin": _reduce_max,
-    "MaxUnpool": _max_unpool,
-    "ConvInteger": _integer_convolution,
-    "Resize": _resize,
+_RESTRICTIONS: dict[str, tuple[Restriction, str]] = {
+    "Mod": (_modulo, "dtype"),
+    "Attention": (_attention, "attribute"),
+    "ReduceMax": (_reduce_max, "zero-size"),
+    "ReduceMin": (_reduce_max, "zero-size"),
+    "MaxUnpool": (_max_unpool, "attribute"),
+    "ConvInteger": (_integer_convolution, "attribute"),
+    "Resize": (_resize, "attribute"),
 }
+"""By operator: what is known against it, and the reason code."""
+
+
+def condition(name: str, opset: int) -> Condition | None:
+    """The restriction on an operator (its qualified name) at an opset as a condition; None when there is none."""
+    check, kind = _RESTRICTIONS.get(name, (None, ""))
+    return None if check is None else Condition(kind, lambda node: check(node, opset), check.__doc__ or "")
