@@ -32,6 +32,7 @@ KERNEL_CLASSES: tuple[str, ...] = (
     "recurrent",
     "quantize",
     "control",
+    "view",
     "unknown",
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..ir.dims import Dim, maximum, product, symbol
 from ..ir.graph import Graph, Node
-from ..ir.op import MICROSOFT, Opaque
+from ..ir.op import EDGEC, MICROSOFT, Opaque
 
 Formula = Callable[[Node], "Dim | None"]
 Combination = Callable[[Node, "list[Dim]"], "Dim | None"]
@@ -117,11 +117,13 @@ def _convolution(node: Node, weight_index: int) -> Dim | None:
 
 @macs_of("Conv", "ConvInteger")
 @macs_of("FusedConv", domain=MICROSOFT)
+@macs_of("ChannelsLastConv", domain=EDGEC)
 def _conv(node: Node) -> Dim | None:
     return _convolution(node, 1)
 
 
 @macs_of("QLinearConv")
+@macs_of("QLinearConv", domain=MICROSOFT)
 def _qlinear_conv(node: Node) -> Dim | None:
     return _convolution(node, 3)
 
@@ -132,6 +134,7 @@ def _deform_conv(node: Node) -> Dim | None:
 
 
 @macs_of("ConvTranspose")
+@macs_of("ChannelsLastConvTranspose", domain=EDGEC)
 def _conv_transpose(node: Node) -> Dim | None:
     data, weight = _shape(node, 0), _shape(node, 1)
     return None if data is None or weight is None else product(data) * product(weight[1:])
@@ -158,7 +161,7 @@ def _fused_matmul(node: Node) -> Dim | None:
 
 
 @macs_of("Gemm")
-@macs_of("FusedGemm", domain=MICROSOFT)
+@macs_of("FusedGemm", "QGemm", domain=MICROSOFT)
 def _gemm(node: Node) -> Dim | None:
     left, result = _shape(node, 0), node.output.shape
     if left is None or result is None:
@@ -225,13 +228,13 @@ def _group_query_attention(node: Node) -> Dim | None:
     return query[0] * query[1] * present[2] * present[3] * heads * 2
 
 
-@macs_of("Attention", domain=MICROSOFT)
+@macs_of("Attention", "QAttention", domain=MICROSOFT)
 def _fused_attention(node: Node) -> Dim | None:
     """The projection of the input to queries, keys and values, the scores and the weighted sum."""
     data, weight, result = _shape(node, 0), _shape(node, 1), node.output.shape
     if data is None or weight is None or result is None:
         return None
-    past = _shape(node, 4)
+    past = _shape(node, 8 if node.op.op_name == "QAttention" else 4)
     length = data[1] + (past[-2] if past is not None else 0)
     projection = data[0] * data[1] * product(weight)
     query_size = (weight[1] - result[2]) // 2  # queries and keys are equally wide, values give the result
