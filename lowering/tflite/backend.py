@@ -1,0 +1,124 @@
+"""The TFLite backend: .tflite files for LiteRT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...ir.diagnostics import Diagnostic
+from ...ir.graph import Graph, Node
+from ...ir.model import Model
+from ..artifact import Artifact, Loss, debug_handles
+from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refuse_python
+from ..signature import Signature
+from . import rewrites  # noqa: F401  (registers the passes)
+from .emitter import Emitter
+from .matrix import judge, problems, rows
+from .session import TfLiteSession
+from .writer import SIGNATURE_KEY, FlatModel
+
+MODEL_FILE = "model.tflite"
+CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,dead-code"
+TRIAL = "fix(tflite-rewrites,fold-constants,fold-if,dead-code)"
+DESCRIPTION = "compiled by edgec"
+
+
+class TfLiteBackend(Backend):
+    """LiteRT on the CPU, with XNNPACK where it has a kernel.
+
+    Options:
+        threads: threads of one inference; None means one.
+        xnnpack: whether XNNPACK's kernels are used where there are any, instead of the builtin ones.
+    """
+
+    name: ClassVar[str] = "tflite"
+    extra: ClassVar[str] = "tflite"
+    option_defaults: ClassVar[Mapping[str, Any]] = {"threads": None, "xnnpack": True}
+
+    def available(self) -> str | None:
+        """None when ai-edge-litert is installed, else why not."""
+        try:
+            import ai_edge_litert.interpreter  # noqa: F401
+            import flatbuffers  # noqa: F401
+        except ImportError as error:
+            return f"ai-edge-litert does not import ({error}); install it with: pip install 'edgec[tflite]'"
+        return None
+
+    def version(self) -> str:
+        """The version of the installed ai-edge-litert."""
+        from importlib.metadata import version
+
+        return version("ai-edge-litert")
+
+    @property
+    def matrix(self) -> Sequence[Support]:
+        """The rows of all emitters, and one row for each operator class without any."""
+        return rows()
+
+    def support(self, node: Node) -> Verdict:
+        """How a node runs, the rewrites included."""
+        from .trial import judge_rewritten
+
+        verdict = judge(node)
+        return verdict if verdict.runs else judge_rewritten(node, verdict, TRIAL)
+
+    def pipeline(self, options: Mapping[str, Any]) -> str:
+        """The portable pipeline, then LiteRT's rewrites with what they leave to fold."""
+        return f"default,inline-regions,fix(tflite-rewrites,unroll-loops{{max_trips=256,max_nodes=20000}},{CLEANUP})"
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, checked."""
+        options = super().options(given)
+        threads = options["threads"]
+        if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+            raise Diagnostic(E_OPTION, f"threads={threads!r} is not a number of threads")
+        if not isinstance(options["xnnpack"], bool):
+            raise Diagnostic(E_OPTION, f"xnnpack={options['xnnpack']!r} is neither true nor false")
+        return options
+
+    def lower(self, model: Model, options: Mapping[str, Any]) -> Artifact:
+        """Emit the flatbuffer.
+
+        Raises:
+            Diagnostic: E0501 naming the node that LiteRT cannot run, E0503 when ai-edge-litert is not installed, E0510 for a model
+                that does not fit into 2 GB.
+        """
+        self.require()
+        settings = self.options(options)
+        refuse_python(self.name, model)
+        found = problems(model.graph.walk())
+        if found:
+            raise refuse(self.name, found)
+        flat = FlatModel(DESCRIPTION)
+        emitter = Emitter(flat)
+        emitter.run(model.graph)
+        _publish(flat, emitter, model.graph)
+        debug = {**debug_handles(model), "values": emitter.handles()}
+        facts = {"litert": self.version(), "operators": operator_counts(flat)}
+        files = {MODEL_FILE: flat.write}
+        return Artifact(self.name, files, Signature.of(model), facts, settings, tuple(_losses(model)), debug)
+
+    def open(self, folder: Path, manifest: Mapping[str, Any], options: Mapping[str, Any]) -> Session:
+        """Load the bundle's model."""
+        recorded = {name: value for name, value in manifest.get("options", {}).items() if name in self.option_defaults}
+        return TfLiteSession(folder / MODEL_FILE, Signature.from_json(manifest["signature"]), self.options({**recorded, **options}))
+
+
+def _publish(flat: FlatModel, emitter: Emitter, graph: Graph) -> None:
+    subgraph = emitter.subgraph
+    inputs = list(zip([v.name for v in graph.inputs], subgraph.inputs, strict=True))
+    flat.signature(SIGNATURE_KEY, 0, inputs, list(zip(graph.output_names, subgraph.outputs, strict=True)))
+
+
+def operator_counts(flat: FlatModel) -> dict[str, int]:
+    """How often each builtin operator occurs, by name."""
+    counts: dict[str, int] = {}
+    for subgraph in flat.subgraphs:
+        for operator in subgraph.operators:
+            counts[operator.name] = counts.get(operator.name, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _losses(model: Model) -> list[Loss]:
+    return []

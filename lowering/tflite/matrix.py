@@ -1,0 +1,76 @@
+"""The capability matrix of the TFLite target, made from the registry of emitters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from ...ir import ops  # noqa: F401  (registers the operator classes)
+from ...ir.dtypes import DType
+from ...ir.graph import Node, Value
+from ...ir.op import OPS, Opaque
+from ...ir.types import SequenceType, TensorType
+from ..backend import Support, Verdict
+from .registry import EMISSIONS, SINCE, emission_of, load_emitters, no
+from .schema import TENSOR_TYPES
+
+SCHEMA = "the schema of LiteRT 2.3"
+
+
+@cache
+def rows() -> tuple[Support, ...]:
+    """The rows of all emitters, and one row for each operator class without any."""
+    load_emitters()
+    found: list[Support] = []
+    for key in sorted(OPS):
+        cls = OPS[key]
+        entries = EMISSIONS.get(cls, ())
+        for entry in entries:
+            when = None if entry.when is None else _as_text(entry)
+            found.append(Support(cls, entry.level, entry.dtypes, when, SINCE, "", entry.evidence))
+        if not entries:
+            found.append(Support(cls, "none", frozenset(), None, SINCE, "", SCHEMA))
+    return tuple(found)
+
+
+def _as_text(entry: object):  # noqa: ANN202
+    def reason(node: Node) -> str | None:
+        found = entry.when(node)  # type: ignore[attr-defined]
+        return found.reason if isinstance(found, Verdict) else found
+
+    return reason
+
+
+def judge(node: Node) -> Verdict:
+    """How LiteRT runs a node as it stands, without the rewrites."""
+    load_emitters()
+    if isinstance(node.op, Opaque):
+        return no("the operator is not known", "operator", SCHEMA)
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and (value.uses or value.producer is None):
+            problem = _foreign(value)
+            if problem is not None:
+                return problem
+    found = emission_of(node)
+    return found if isinstance(found, Verdict) else Verdict(found.level, "", found.evidence)
+
+
+def _foreign(value: Value) -> Verdict | None:
+    """Why no tensor of LiteRT can hold a value."""
+    type_ = value.type
+    if not isinstance(type_, TensorType):
+        kind = "a sequence" if isinstance(type_, SequenceType) else "not a tensor"
+        return no(f"'{value.name}' is {kind}", "sequence", SCHEMA)
+    if type_.dtype not in TENSOR_TYPES:
+        return no(f"there are no tensors of type {type_.dtype}", "string" if type_.dtype is DType.STRING else "dtype", SCHEMA)
+    if type_.shape is None:
+        return no(f"the number of dimensions of '{value.name}' is not known", "dynamic-rank", SCHEMA)
+    if any(type(d) is int and d == 0 for d in type_.shape) and value.data is None:
+        return no(f"'{value.name}' has no elements", "zero-size")
+    return None
+
+
+def problems(nodes: Iterable[Node]) -> list[tuple[Node, Verdict]]:
+    """The nodes that LiteRT cannot run, with the reasons."""
+    judged = ((node, judge(node)) for node in nodes)
+    return [(node, verdict) for node, verdict in judged if not verdict.runs]

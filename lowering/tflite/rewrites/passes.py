@@ -1,0 +1,46 @@
+"""The pass that brings a graph into the forms that LiteRT has kernels for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ....ir.graph import Graph, Node
+from ....passes import decompose as _decompose  # noqa: F401  (registers the rules)
+from ....passes.base import Change, Pass
+from ....passes.context import Context
+from ....passes.driver import RuleIndex, apply_rules
+from ....passes.legalize import SUPPORT, Legalizer
+from ....passes.registry import rules_in
+from ..matrix import judge
+
+GROUP = "tflite"
+
+
+@dataclass(frozen=True)
+class TfLiteRewrites(Pass):
+    """Take apart, respell or compute in another element type what LiteRT has no kernel for.
+
+    First the target's own rules apply, then the portable decompositions to whatever still has no kernel.
+    """
+
+    name: ClassVar[str] = "tflite-rewrites"
+    idempotent: ClassVar[bool] = True
+
+    def run(self, graph: Graph, context: Context) -> Change:
+        change = apply_rules(graph, RuleIndex(rules_in(GROUP)), context)
+        before = context.extras.get(SUPPORT)
+        context.extras[SUPPORT] = _objection
+        try:
+            legalizer = Legalizer(context, None)
+            legalizer.run(graph)
+        finally:
+            context.extras.pop(SUPPORT)
+            if before is not None:
+                context.extras[SUPPORT] = before
+        return change | legalizer.change
+
+
+def _objection(node: Node, opset: int) -> str | None:
+    verdict = judge(node)
+    return None if verdict.runs else verdict.reason

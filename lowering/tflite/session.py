@@ -1,0 +1,60 @@
+"""A TFLite artifact, loaded into LiteRT's interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...ir.diagnostics import Diagnostic
+from ..backend import E_LOAD, E_RUN, Session
+from ..signature import Signature
+from .quiet import quiet_stderr
+
+
+class TfLiteSession(Session):
+    """A .tflite file behind its public signature; tensors are paired with names by position."""
+
+    def __init__(self, path: Path, signature: Signature, options: Mapping[str, Any]) -> None:
+        """Load the model at ``path``; `Diagnostic` E0504 when the runtime rejects it."""
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        self.signature = signature
+        kernels = OpResolverType.AUTO if options["xnnpack"] else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            with quiet_stderr() as printed:
+                self._interpreter = Interpreter(
+                    model_path=str(path), num_threads=options["threads"] or 1, experimental_op_resolver_type=kernels
+                )
+                self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            notes = [str(error)[:2000], *printed.lines()]
+            raise Diagnostic(E_LOAD, "LiteRT does not load the model", path.name, notes=notes) from error
+        details = [*self._interpreter.get_input_details(), *self._interpreter.get_output_details()]
+        self._inputs = [d["index"] for d in details[: len(signature.inputs)]]
+        self._outputs = [d["index"] for d in details[len(signature.inputs) :]]
+        self._shapes = [tuple(int(n) for n in d["shape"]) for d in details[: len(signature.inputs)]]
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name; see `Session.run`."""
+        arrays = [np.asarray(a) for a in self.signature.check(feeds).values()]
+        interpreter = self._interpreter
+        try:
+            with quiet_stderr() as printed:
+                if [a.shape for a in arrays] != self._shapes:
+                    for index, array in zip(self._inputs, arrays, strict=True):
+                        interpreter.resize_tensor_input(index, array.shape, strict=True)
+                    interpreter.allocate_tensors()
+                    self._shapes = [a.shape for a in arrays]
+                for index, array in zip(self._inputs, arrays, strict=True):
+                    interpreter.set_tensor(index, array)
+                interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            self._shapes = []
+            hint = "check that the sizes of the inputs fit together"
+            notes = [str(error)[:2000], *printed.lines()]
+            raise Diagnostic(E_RUN, "LiteRT stopped while running", hint=hint, notes=notes) from error
+        results = [interpreter.get_tensor(index) for index in self._outputs]
+        return {spec.name: array for spec, array in zip(self.signature.outputs, results, strict=True)}
