@@ -21,7 +21,7 @@ from ..ir.ops.region import Region
 from ..ir.serial.forms import cannot_say
 from .base import Change, Pass
 from .context import Context
-from .decompose.base import decompositions_of
+from .decompose.base import Decomposition, decompositions_of
 from .mutation import combined_type, propagate_types, remove_dead, same_type
 
 Support = Callable[[Node, int], "str | None"]
@@ -164,32 +164,38 @@ class Legalizer:
             _put_in_place(node, cure)
             self.change.record(cure.name)
 
-    def _cure(self, node: Node, depth: int) -> _Cure | None:
+    def _cure(self, node: Node, depth: int) -> Cure | None:
         """Legal nodes that compute what ``node`` computes; they stand before it and nothing uses them yet."""
-        return self._by_type(node) or (self._by_decomposition(node, depth) if depth else None)
+        return self.in_wider_type(node) or (self._by_decomposition(node, depth) if depth else None)
 
     # -- decompositions ---------------------------------------------------------------------------------------------------
-    def _by_decomposition(self, node: Node, depth: int) -> _Cure | None:
+    def _by_decomposition(self, node: Node, depth: int) -> Cure | None:
         for candidate in decompositions_of(type(node.op)):
-            if candidate.error is not None and not self.context.allow_approximate:
-                continue
-            try:
-                attempt = candidate.rule.attempt(node, self.context)
-            except Diagnostic:
-                continue  # a formula that does not fit these operands: the next one may
-            if attempt.builder is None:
-                continue
-            attempt.builder.finish()
-            created = list(attempt.builder.created)
-            present = [value for value in attempt.results if value is not None]
-            reader = Graph("results")
-            reader.set_outputs(present)  # so that the results count as used, and follow their replacement
-            cured = self._cure_all(created, depth)
-            known = dict(zip(present, reader.outputs, strict=True))
-            reader.set_outputs(())
-            if cured:
-                return _Cure(candidate.rule.name, created, [None if v is None else known[v] for v in attempt.results])
-            _discard(created)
+            if candidate.error is None or self.context.allow_approximate:
+                cure = self.taken_apart(node, candidate, depth)
+                if cure is not None:
+                    return cure
+        return None
+
+    def taken_apart(self, node: Node, decomposition: Decomposition, depth: int = DEPTH) -> Cure | None:
+        """Legal nodes that one decomposition makes of a node; None when it does not fit, or leaves something that nothing cures."""
+        try:
+            attempt = decomposition.rule.attempt(node, self.context)
+        except Diagnostic:
+            return None  # a formula that does not fit these operands
+        if attempt.builder is None:
+            return None
+        attempt.builder.finish()
+        created = list(attempt.builder.created)
+        present = [value for value in attempt.results if value is not None]
+        reader = Graph("results")
+        reader.set_outputs(present)  # so that the results count as used, and follow their replacement
+        cured = self._cure_all(created, depth)
+        known = dict(zip(present, reader.outputs, strict=True))
+        reader.set_outputs(())
+        if cured:
+            return Cure(decomposition.rule.name, created, [None if v is None else known[v] for v in attempt.results])
+        _discard(created)
         return None
 
     def _cure_all(self, created: list[Node], depth: int) -> bool:
@@ -208,7 +214,7 @@ class Legalizer:
         return True
 
     # -- element types ----------------------------------------------------------------------------------------------------
-    def _by_type(self, node: Node) -> _Cure | None:
+    def in_wider_type(self, node: Node) -> Cure | None:
         """The node between conversions: some or all operands of one narrow type in a wider one."""
         if isinstance(node.op, TYPED) or node.regions or not node.op.pure:
             return None
@@ -221,7 +227,7 @@ class Legalizer:
                     return cure
         return None
 
-    def _computed_in(self, node: Node, dtype: DType, wide: DType) -> _Cure | None:
+    def _computed_in(self, node: Node, dtype: DType, wide: DType) -> Cure | None:
         graph = node.graph
         assert graph is not None
         created: list[Node] = []
@@ -256,16 +262,30 @@ class Legalizer:
         if any(self.reason(added) is not None for added in created) or all(r is None for r in results):
             _discard(created)
             return None
-        return _Cure(f"compute-in-{wide.short}", created, results)
+        return Cure(f"compute-in-{wide.short}", created, results)
 
 
 @dataclass
-class _Cure:
-    """Legal nodes in front of the node that they can replace."""
+class Cure:
+    """Legal nodes in front of the node that they can replace; nothing uses them yet.
+
+    Attributes:
+        name: of the rule that made them.
+        created: the nodes, those that cure what others of them need included.
+        results: what stands for the results of the node; None where one stays as it is.
+    """
 
     name: str
     created: list[Node]
     results: list[Value | None]
+
+    def discard(self) -> None:
+        """Remove the new nodes."""
+        _discard(self.created)
+
+    def apply(self, node: Node) -> None:
+        """Let everything that reads the node's results read those of the cure."""
+        _put_in_place(node, self)
 
 
 def _discard(created: list[Node]) -> None:
@@ -282,7 +302,7 @@ def _discard(created: list[Node]) -> None:
         pending = [n for n in left if n.graph is not None]
 
 
-def _put_in_place(node: Node, cure: _Cure, nested: bool = False) -> None:
+def _put_in_place(node: Node, cure: Cure, nested: bool = False) -> None:
     """Let everything that reads the node's results read those of the cure.
 
     Args:
