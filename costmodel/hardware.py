@@ -127,6 +127,9 @@ class Engine:
         memory_efficiency: the attained share of the last level's bandwidth.
         overlap: exponent p of (Tc^p + Tm^p)^(1/p): 1 adds, infinity takes the maximum.
         note: what else a reader should know.
+        source: where the counts come from that carry no citation of their own (units, widths, arrays, tiles).
+        switch_s: how long a change of the core clock takes until it is effective; None when not known.
+        memory_switch_s: the same for the memory's clock.
     """
 
     name: str
@@ -151,6 +154,9 @@ class Engine:
     memory_efficiency: Quantity | None = None
     overlap: float = math.inf
     note: str = ""
+    source: str = ""
+    switch_s: Quantity | None = None
+    memory_switch_s: Quantity | None = None
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,5 @@
-"""Hardware targets as data: TOML files whose numbers carry unit, tag and source, and their reader."""
+"""Hardware targets as data: one TOML file each, and their strict reader."""
+
+from .reader import load_target, target_names
+
+__all__ = ["load_target", "target_names"]
