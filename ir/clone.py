@@ -28,6 +28,7 @@ def clone_model(model: Model) -> Model:
         opsets=dict(model.opsets),
         metadata=dict(model.metadata),
         properties=dict(model.properties),
+        frozen=dict(model.frozen),
     )
 
 

@@ -22,6 +22,7 @@ class Model:
         path: where it was read from.
         custom_op_libraries: shared libraries with kernels for custom operators that stay in the graph.
         notes: what the reader ignored and why.
+        frozen: inputs that were made constants, with their values (see `edgec.ir.freeze`).
         requested_opset: the ai.onnx opset to write when `save` is not told another (set by ``optimize(opset=…)``).
     """
 
@@ -34,6 +35,7 @@ class Model:
     custom_op_libraries: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     requested_opset: int | None = None
+    frozen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def inputs(self) -> list[Value]:
