@@ -1,1 +1,5 @@
-"""Layout assignment: channels-last forms of operators, and where transposes go."""
+"""Layout assignment: which values are held with channels last."""
+
+from . import assign, spatial
+
+__all__ = ["assign", "spatial"]
