@@ -90,15 +90,20 @@ class Layout:
                 if source.rank is not None:
                     self._prefer(source, Form.written(source.rank), queue)
         settled: set[Node] = set()
-        while queue:
+        deferred: deque[tuple[Node, Port]] = deque()  # what would shuffle an axis: only where nothing else is asked for
+        while queue or deferred:
+            if not queue:
+                node, port = deferred.popleft()
+                self._ask(node, port, settled, queue)
+                continue
             value = queue.popleft()
             form = self.preferred[value]
             producer = value.producer
             if producer is not None and producer.graph is self.graph:
-                self._ask(producer, Port(value.index, True, form), settled, queue)
+                self._ask(producer, Port(value.index, True, form), settled, queue, deferred)
             for user, index, perm in self.readers(value):
                 if user is not None:
-                    self._ask(user, Port(index, False, form.behind(perm)), settled, queue)
+                    self._ask(user, Port(index, False, form.behind(perm)), settled, queue, deferred)
 
     def _prefer(self, value: Value, form: Form, queue: deque[Value]) -> None:
         root, perm = self.view(value)
@@ -106,11 +111,16 @@ class Layout:
             self.preferred[root] = form.through(perm)
             queue.append(root)
 
-    def _ask(self, node: Node, port: Port, settled: set[Node], queue: deque[Value]) -> None:
+    def _ask(
+        self, node: Node, port: Port, settled: set[Node], queue: deque[Value], deferred: deque[tuple[Node, Port]] | None = None
+    ) -> None:
         if node in settled or isinstance(node.op, ChannelsLastOp | Transpose):
             return
         alternate = propose(node, port)
         if alternate is None:
+            return
+        if deferred is not None and any(f is not None and f.shuffle is not None for f in (*alternate.operands, *alternate.results)):
+            deferred.append((node, port))
             return
         settled.add(node)
         if not port.form.is_written:
