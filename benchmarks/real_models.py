@@ -1,7 +1,7 @@
 """Every real model through a target: compiled, run, compared with ONNX Runtime on the original.
 
     python benchmarks/real_models.py --target openvino                 results/real_models_openvino.md
-    python benchmarks/real_models.py --target tflite --bind NAME...    some models, symbolic dimensions bound to the sizes of the inputs
+    python benchmarks/real_models.py --target tflite --bind NAME...    some models, for the sizes (and scalars) of their inputs
     python benchmarks/real_models.py --target coreml --resume          go on where the last run ended
     python benchmarks/real_models.py --target tflite --time            with the latency on one thread beside ONNX Runtime's
 
@@ -44,6 +44,12 @@ def bindings(model: Any, feeds: Mapping[str, Any]) -> dict[str, int]:
             if name is not None:
                 found[name] = int(size)
     return found
+
+
+def frozen(model: Any, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Integer scalars among the inputs, which choose a branch (a sampling rate), with their values in some feeds."""
+    scalars = [value for value in model.graph.inputs if value.shape == () and feeds[value.name].dtype.kind == "i"]
+    return {value.name: int(feeds[value.name]) for value in scalars}
 
 
 def original(path: Path, feeds: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -93,11 +99,13 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     feeds = {value.name: feeds[value.name] for value in source.graph.inputs}
     session, expected = original(path, feeds)
     dims = bindings(source, feeds) if options.bind else {}
+    freeze = frozen(source, feeds) if options.bind else {}
     given = dict(item.split("=", 1) for item in options.option)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         try:
-            bundle = edgec.compile(path, target=options.target, output=Path(folder) / "bundle", dims=dims, options=given)
+            output = Path(folder) / "bundle"
+            bundle = edgec.compile(path, target=options.target, output=output, dims=dims, freeze=freeze, options=given)
             seconds = time.perf_counter() - began
             actual = bundle.run(feeds)
         except Diagnostic as error:
@@ -174,7 +182,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", help="names; all when none is given")
     parser.add_argument("--target", required=True)
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the target")
-    parser.add_argument("--bind", action="store_true", help="bind symbolic dimensions to the sizes of the inputs")
+    parser.add_argument("--bind", action="store_true", help="bind symbolic dimensions to the sizes of the inputs, freeze scalars")
     parser.add_argument("--time", action="store_true", help="measure the latency too (quiet machine)")
     parser.add_argument("--resume", action="store_true", help="keep the rows that the results file's JSON already has")
     parser.add_argument("--worker", metavar="NAME", help=argparse.SUPPRESS)

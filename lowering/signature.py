@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,12 @@ E_FEED_SHAPE = code(
     "E0603",
     "an input array has the wrong shape",
     "The array's rank or one of the model's fixed dimensions differs. Symbolic dimensions admit every size.",
+)
+
+E_FROZEN = code(
+    "E0607",
+    "an input has another value than the one it was frozen to",
+    "The input was made a constant when the model was compiled (--freeze), so no other value can have an effect.",
 )
 
 
@@ -85,25 +91,33 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """The inputs and outputs of a model in their order."""
+    """The inputs and outputs of a model in their order.
+
+    Attributes:
+        frozen: inputs of the source that were made constants, with their values: feeds may still name them, with that value only.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    frozen: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @staticmethod
     def of(model: Model) -> Signature:
         """The signature of a model."""
         graph = model.graph
-        return Signature(_specs([v.name for v in graph.inputs], graph.inputs), _specs(graph.output_names, graph.outputs))
+        inputs = _specs([v.name for v in graph.inputs], graph.inputs)
+        return Signature(inputs, _specs(graph.output_names, graph.outputs), frozen=dict(model.frozen))
 
     def to_json(self) -> dict[str, Any]:
         """The same facts as plain data."""
-        return {"inputs": [s.to_json() for s in self.inputs], "outputs": [s.to_json() for s in self.outputs]}
+        facts: dict[str, Any] = {"inputs": [s.to_json() for s in self.inputs], "outputs": [s.to_json() for s in self.outputs]}
+        return {**facts, "frozen": dict(sorted(self.frozen.items()))} if self.frozen else facts
 
     @staticmethod
     def from_json(facts: Mapping[str, Any]) -> Signature:
         """The inverse of `to_json`; KeyError or TypeError when the data is malformed."""
-        return Signature(tuple(TensorSpec.from_json(f) for f in facts["inputs"]), tuple(TensorSpec.from_json(f) for f in facts["outputs"]))
+        inputs, outputs = (tuple(TensorSpec.from_json(f) for f in facts[key]) for key in ("inputs", "outputs"))
+        return Signature(inputs, outputs, frozen=dict(facts.get("frozen", {})))
 
     def check(self, feeds: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         """The feeds in the order of the inputs, each of the right element type and shape.
@@ -114,11 +128,14 @@ class Signature:
             where: the place that diagnostics name, usually the sample.
 
         Raises:
-            Diagnostic: E0601 unknown or missing names, E0602 element types, E0603 ranks and fixed dimensions.
+            Diagnostic: E0601 unknown or missing names, E0602 element types, E0603 ranks and fixed dimensions, E0607 another value for an
+                input that was made a constant.
         """
         names = [spec.name for spec in self.inputs]
         for name in feeds:
-            if name not in names:
+            if name in self.frozen:
+                self._check_frozen(name, feeds[name], where)
+            elif name not in names:
                 missing = [n for n in names if n not in feeds]
                 hint = did_you_mean(str(name), missing or names)
                 raise Diagnostic(E_FEED_NAME, f"the model has no input '{name}'", where, hint, [_listing(self.inputs)])
@@ -126,6 +143,13 @@ class Signature:
             if spec.name not in feeds and spec.kind != "optional":
                 raise Diagnostic(E_FEED_NAME, f"input '{spec.name}' is missing", where, f"it takes {spec}", [_listing(self.inputs)])
         return {spec.name: conform(spec, feeds.get(spec.name), where) for spec in self.inputs}
+
+    def _check_frozen(self, name: str, value: Any, where: str) -> None:
+        given, expected = np.asarray(value), np.asarray(self.frozen[name])
+        if expected.ndim and given.shape != expected.shape or not np.all(given == expected):
+            message = f"the model was compiled for the value {self.frozen[name]} of '{name}'"
+            hint = "leave it out, feed that value, or compile again with another --freeze"
+            raise Diagnostic(E_FROZEN, message, where or f"input '{name}'", hint)
 
 
 def _specs(names: Sequence[str], values: Sequence[Value]) -> tuple[TensorSpec, ...]:

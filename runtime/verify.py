@@ -65,7 +65,7 @@ def verify(
     """
     with Subject(a, custom_op_libraries) as first, Subject(b, custom_op_libraries) as second:
         check_inputs(first, second)
-        samples = sample_source(first, data, limit, seed)
+        samples = sample_source(first, data, limit, seed, second.signature.frozen)
         return _Comparison(first, second, samples, scale, budget, seed, progress).report(layers)
 
 

@@ -11,6 +11,9 @@ import typer
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file, or the textual form (.edgec).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Dims = Annotated[list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Bind a symbolic dimension.")]
+Freeze = Annotated[
+    list[str] | None, typer.Option("--freeze", metavar="INPUT=VALUE", help="Make a constant of an input; it leaves the interface.")
+]
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="MODULE", help="Import a module or file with passes, rules, operators.")
 ]

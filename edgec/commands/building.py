@@ -13,6 +13,7 @@ from ._options import (
     CheckData,
     CheckEach,
     Dims,
+    Freeze,
     Json,
     Libraries,
     ModelPath,
@@ -44,6 +45,7 @@ def optimize(
         Path | None, typer.Option("--reproducer", metavar="DIR", help="Keep the model as it was before a pass that fails.")
     ] = None,
     dim: Dims = None,
+    freeze: Freeze = None,
     external_data: Annotated[
         bool | None, typer.Option("--external-data/--inline-data", help="Weights beside the model, or in it (up to 2 GB).")
     ] = None,
@@ -51,7 +53,7 @@ def optimize(
     json: Json = False,
 ) -> None:
     """Run passes on a model and write the result."""
-    from ..driver.arguments import parse_dims
+    from ..driver.arguments import parse_dims, parse_values
     from ..driver.transform import optimize as command
 
     settings = settings_of(
@@ -71,6 +73,7 @@ def optimize(
         output,
         settings,
         dims=parse_dims(dim or ()),
+        freeze=parse_values(freeze or ()),
         print_after=print_after or (),
         reproducer=reproducer,
         external_data=external_data,
@@ -94,11 +97,12 @@ def compile(
     custom_op_library: Libraries = None,
     bisect_limit: Bisect = None,
     dim: Dims = None,
+    freeze: Freeze = None,
     report: Report = False,
     json: Json = False,
 ) -> None:
     """Optimise a model, lower it for a target, write a bundle that runs."""
-    from ..driver.arguments import parse_dims
+    from ..driver.arguments import parse_dims, parse_values
     from ..driver.transform import compile as command
 
     settings = settings_of(
@@ -114,7 +118,7 @@ def compile(
         op_routes=op_route,
         custom_op_libraries=custom_op_library,
     )
-    command(model, output, settings, dims=parse_dims(dim or ()), report=report, as_json=json)
+    command(model, output, settings, dims=parse_dims(dim or ()), freeze=parse_values(freeze or ()), report=report, as_json=json)
 
 
 def register(app: typer.Typer) -> None:

@@ -66,9 +66,18 @@ def parse_ranges(items: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 def parse_options(items: Sequence[str]) -> dict[str, Any]:
     """``threads=1`` for the target; values are JSON where that is possible, else texts."""
+    return _parse_json(items, "--option", "NAME=VALUE, such as threads=1")
+
+
+def parse_values(items: Sequence[str]) -> dict[str, Any]:
+    """``sampling_rate=16000`` or ``size=[224,224]`` for inputs that become constants."""
+    return _parse_json(items, "--freeze", "INPUT=VALUE, such as sampling_rate=16000")
+
+
+def _parse_json(items: Sequence[str], option: str, form: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in items:
-        name, value = _split(item, "--option", "NAME=VALUE, such as threads=1")
+        name, value = _split(item, option, form)
         try:
             found[name] = json.loads(value)
         except ValueError:
