@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from .ir.model import Model
-from .optimizing import TEXT_SUFFIX, Optimized, Settings, Source, load_plugin_modules, open_model, run_pipeline
+from .optimizing import TEXT_SUFFIX, Settings, Source, load_plugin_modules, open_model, run_pipeline
 
 if TYPE_CHECKING:
+    from .compiling import Compiled
     from .passes.observers import Observer
     from .runtime.bundle import Bundle
     from .runtime.dataset import Sample
@@ -21,19 +22,26 @@ __all__ = ["compile", "load", "load_bundle", "optimize", "verify"]
 Comparable = Union[Model, str, "os.PathLike[str]", "Bundle"]
 
 
-def load(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None, plugins: Sequence[str] = ()) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    dims: Mapping[str, int] | None = None,
+    freeze: Mapping[str, Any] | None = None,
+    plugins: Sequence[str] = (),
+) -> Model:
     """Read a model from an ONNX file, or from the textual form (suffix ``.edgec``).
 
     Args:
         path: the file; weights stay in it until something needs them.
         dims: sizes for symbolic dimensions, for example ``{"batch": 8}``.
+        freeze: inputs to make constants of, for example ``{"sampling_rate": 16000}``; they leave the interface.
         plugins: modules to import first; their operators register themselves.
 
     Raises:
         Diagnostic: the file is missing, damaged, inconsistent or unsupported.
     """
     load_plugin_modules(plugins)
-    return open_model(path, dims)
+    return open_model(path, dims, freeze)
 
 
 def optimize(
@@ -43,6 +51,7 @@ def optimize(
     target: str | None = None,
     opset: int | None = None,
     dims: Mapping[str, int] | None = None,
+    freeze: Mapping[str, Any] | None = None,
     plugins: Sequence[str] = (),
     check_each_pass: bool = False,
     data: Any = None,
@@ -60,6 +69,7 @@ def optimize(
         target: optimise for this target, with its decompositions.
         opset: the ai.onnx opset that the result may use at most (default: no limit).
         dims: sizes for symbolic dimensions.
+        freeze: inputs to make constants of, for example ``{"sampling_rate": 16000}``; they leave the interface.
         plugins: modules to import first; their passes, rules and operators register themselves.
         check_each_pass: compare the outputs with the original after every pass, and trace a difference to pass, rewrite and node.
         data: a data set (path, samples or feeds) for that check; plausible inputs are made up when None.
@@ -85,7 +95,7 @@ def optimize(
         observers=observers,
     )
     load_plugin_modules(plugins)
-    return run_pipeline(open_model(model, dims), settings).model
+    return run_pipeline(open_model(model, dims, freeze), settings).model
 
 
 def compile(
@@ -97,10 +107,12 @@ def compile(
     opset: int | None = None,
     options: Mapping[str, Any] | None = None,
     dims: Mapping[str, int] | None = None,
+    freeze: Mapping[str, Any] | None = None,
     plugins: Sequence[str] = (),
     check_each_pass: bool = False,
     data: Any = None,
     allow_approximate: bool = False,
+    max_error: float | None = None,
     op_routes: Mapping[str, str] | None = None,
     custom_op_libraries: Sequence[str | os.PathLike[str]] = (),
     observers: Sequence[Observer] = (),
@@ -112,6 +124,8 @@ def compile(
         output: the bundle's folder; an older bundle there is replaced, anything else is refused.
         target: a name that `edgec targets` lists.
         options: options of the target.
+        max_error: the relative error at the outputs that approximations may cause which stand in for operators that the target lacks; none
+            are made without it. It is measured on ``data``, or on made-up inputs.
 
     The other arguments are those of `optimize`.
 
@@ -127,68 +141,30 @@ def compile(
         check_each_pass=check_each_pass,
         data=data,
         allow_approximate=allow_approximate,
+        max_error=max_error,
         op_routes=op_routes or {},
         custom_op_libraries=custom_op_libraries,
         observers=observers,
     )
-    return compile_with(model, settings, output, dims)[0]
+    return compile_with(model, settings, output, dims, freeze).bundle
 
 
 def compile_with(
-    model: Source, settings: Settings, output: str | os.PathLike[str], dims: Mapping[str, int] | None = None
-) -> tuple[Bundle, Optimized]:
+    model: Source,
+    settings: Settings,
+    output: str | os.PathLike[str],
+    dims: Mapping[str, int] | None = None,
+    freeze: Mapping[str, Any] | None = None,
+) -> Compiled:
     """`compile` with everything it did on the way."""
-    from .ir.custom import is_custom, route_of, routes
-    from .lowering.backend import refuse_python
-    from .lowering.registry import backend
-    from .runtime.bundle import refuse_to_overwrite, write_bundle
+    from .compiling import Compilation
+    from .runtime.bundle import refuse_to_overwrite
 
     load_plugin_modules(settings.plugins)
-    folder = Path(output)
+    folder, target = Path(output), settings.target or "ort"
     refuse_to_overwrite(folder.absolute())
-    runner = backend(settings.target or "ort")
-    given = dict(settings.target_options)
-    if settings.opset is not None and "opset" in runner.option_defaults:
-        given.setdefault("opset", settings.opset)
-    options = runner.options(given)
-    runner.require()
-    opened = open_model(model, dims)
-    source = _source_facts(opened)
-    with routes(settings.op_routes):
-        custom = {node.op.qualified_name: route_of(node.op.qualified_name) or "keep" for node in opened.graph.walk() if is_custom(node.op)}
-    result = run_pipeline(opened, settings)
-    facts = {
-        "source": source,
-        "options": options,
-        "pipeline": result.pipeline,
-        "passes": result.passes(),
-        "dims": dict(sorted((dims or {}).items())),
-        "custom_ops": dict(sorted(custom.items())),
-        "versions": {"edgec": _version(), runner.name: runner.version()},
-    }
-    with routes(settings.op_routes):
-        refuse_python(runner.name, result.model)
-        artifact = runner.lower(result.model, options)
-
-    def check(stage: Path, manifest: Mapping[str, Any]) -> None:
-        """The runtime must take the model before the bundle appears: what it refuses leaves nothing behind."""
-        runner.check(stage, manifest)
-
-    return write_bundle(artifact, folder, facts, check=check), result
-
-
-def _version() -> str:
-    from . import __version__
-
-    return __version__
-
-
-def _source_facts(model: Model) -> dict[str, Any]:
-    if model.path is None:
-        return {"name": model.graph.name, "sha256": None}
-    from .runtime.bundle import file_digest
-
-    return {"name": model.path.name, "sha256": file_digest(model.path)}
+    with Compilation.of(model, settings, [target], dims, freeze) as compilation:
+        return compilation.build(target, folder)
 
 
 def load_bundle(folder: str | os.PathLike[str], **options: Any) -> Bundle:

@@ -34,6 +34,7 @@ class Settings:
         check_each_pass: compare the outputs with the original after every pass.
         data: a data set for that check; inputs are made up when None.
         allow_approximate: permit rewrites whose error is more than rounding.
+        max_error: the relative error at the outputs that approximations standing in for operators without a kernel may cause.
         bisect_limit: apply only that many rewrites.
         op_routes: routes of custom operators by qualified name, in place of those that they were registered with.
         custom_op_libraries: shared libraries with kernels of custom operators for ONNX Runtime.
@@ -48,6 +49,7 @@ class Settings:
     check_each_pass: bool = False
     data: Any = None
     allow_approximate: bool = False
+    max_error: float | None = None
     bisect_limit: int | None = None
     op_routes: Mapping[str, str] = field(default_factory=dict)
     custom_op_libraries: Sequence[str | os.PathLike[str]] = ()
@@ -77,8 +79,8 @@ class Optimized:
         return [{"name": str(r.step), "changes": dict(sorted(r.change.counts.items()))} for r in self.reports if r.change.modified]
 
 
-def open_model(source: Source, dims: Mapping[str, int] | None = None) -> Model:
-    """Read a model file (.onnx, or .edgec text), or copy a model; then bind dimensions."""
+def open_model(source: Source, dims: Mapping[str, int] | None = None, freeze: Mapping[str, Any] | None = None) -> Model:
+    """Read a model file (.onnx, or .edgec text), or copy a model; then make constants of frozen inputs and bind dimensions."""
     if isinstance(source, Model):
         model = source.copy()
     else:
@@ -89,10 +91,14 @@ def open_model(source: Source, dims: Mapping[str, int] | None = None) -> Model:
             from .ir.serial.reader import read_model
 
             model = read_model(path)
-    if dims:
+    if freeze:
+        from .ir.freeze import freeze_inputs
+
+        freeze_inputs(model, freeze)
+    if dims or freeze:
         from .ir.inference import bind_dims
 
-        bind_dims(model, dims)
+        bind_dims(model, dims or {})
     return model
 
 
@@ -132,25 +138,42 @@ def run_pipeline(model: Model, settings: Settings) -> Optimized:
         Diagnostic: an unknown pass or target, a pass that failed, E0209 for an impossible route of a custom operator, or E0621 when
             ``check_each_pass`` found a changed output.
     """
+    check_routes(model, settings)
+    from .ir.custom import routes
+
+    with routes(settings.op_routes):
+        return run_text(model, settings, pipeline_text(settings, model), pass_context(settings))
+
+
+def check_routes(model: Model, settings: Settings) -> None:
+    """Load the plugins; check the routes of custom operators and give the model the libraries with their kernels.
+
+    Raises:
+        Diagnostic: E0209 for an impossible route or a missing library, E0406 for a plugin that does not import.
+    """
     load_plugin_modules(settings.plugins)
-    from .ir.custom import check_library, check_names, routes
+    from .ir.custom import check_library, check_names
 
     check_names(settings.op_routes, model)
     given = [check_library(os.path.abspath(library)) for library in settings.custom_op_libraries]
     model.custom_op_libraries = tuple(dict.fromkeys((*model.custom_op_libraries, *given)))
-    with routes(settings.op_routes):
-        return _run(model, settings)
 
 
-def _run(model: Model, settings: Settings) -> Optimized:
+def pass_context(settings: Settings) -> Context:
+    """The surroundings that the settings ask for."""
     from .passes.context import Context
-    from .passes.manager import PassManager
-    from .passes.observers import BisectLimit
 
     context = Context(allow_approximate=settings.allow_approximate)
     if settings.opset is not None:
         context.opsets[""] = settings.opset
-    pipeline = pipeline_text(settings, model)
+    return context
+
+
+def run_text(model: Model, settings: Settings, pipeline: str, context: Context) -> Optimized:
+    """Run a pipeline on a model, in place; observers, checks and limits are those of the settings."""
+    from .passes.manager import PassManager
+    from .passes.observers import BisectLimit
+
     observers = list(settings.observers)
     if settings.bisect_limit is not None:
         observers.append(BisectLimit(settings.bisect_limit))

@@ -13,12 +13,23 @@ from .signature import Signature
 FileContent = bytes | Callable[[Path], None]
 
 
+LOSS_KINDS = {
+    "precision": "results are computed or stored less precisely, or behave differently at the edges of the number range",
+    "attribute": "an attribute or operand of an operator has no counterpart",
+    "quantisation": "scales, zero points, axes or blocks are not what the model says",
+    "dynamic-dimension": "a dimension that was free is fixed or bounded",
+    "metadata": "descriptions, names and properties that the artifact has no place for",
+    "interface": "inputs or outputs have other names, element types or layouts",
+}
+"""What can get lost."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """Something of the model that the target cannot represent exactly.
 
     Attributes:
-        kind: what sort of fact is lost, such as ``zero-point`` or ``precision``.
+        kind: what sort of fact is lost, one of `LOSS_KINDS`.
         where: the node or value.
         what: one sentence with the figures.
     """
@@ -46,6 +57,8 @@ class Artifact:
         losses: what the target could not represent.
         debug: ``values`` maps value names in the artifact to origin names in the source model, ``nodes`` node
             names to source nodes.
+        carries: what the files carry besides the computation: ``metadata``, the keys of the model's properties; ``quantisation``, True
+            when the backend itself accounts for every scale and zero point. What it does not name counts as lost where the model has it.
     """
 
     backend: str
@@ -55,6 +68,7 @@ class Artifact:
     options: Mapping[str, Any] = field(default_factory=dict)
     losses: tuple[Loss, ...] = ()
     debug: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    carries: Mapping[str, Any] = field(default_factory=dict)
 
 
 def debug_handles(model: Model) -> dict[str, dict[str, list[str]]]:

@@ -23,6 +23,7 @@ def optimize(
     settings: Settings,
     *,
     dims: Mapping[str, int],
+    freeze: Mapping[str, Any],
     print_after: Sequence[str],
     reproducer: Path | None,
     external_data: bool | None,
@@ -36,7 +37,7 @@ def optimize(
     _check_passes(print_after)
     timing = Timing()
     with working(f"reading {model.name}") as status:
-        opened = open_model(model, dims)
+        opened = open_model(model, dims, freeze)
         operators = _operators(opened)
         observers: list[Any] = [timing, Progress(status)]
         if print_after:
@@ -61,13 +62,23 @@ def optimize(
     emit(facts, as_json, _optimize_text(facts, timing, report))
 
 
-def compile(model: Path, output: Path, settings: Settings, *, dims: Mapping[str, int], report: bool, as_json: bool) -> None:
+def compile(
+    model: Path,
+    output: Path,
+    settings: Settings,
+    *,
+    dims: Mapping[str, int],
+    freeze: Mapping[str, Any],
+    report: bool,
+    as_json: bool,
+) -> None:
     """Optimise a model, lower it and write the bundle."""
     timing = Timing()
     began = time.perf_counter()
     with working(f"compiling {model.name}") as status:
         settings.observers = [timing, Progress(status)]
-        bundle, result = compile_with(model, settings, output, dims)
+        compiled = compile_with(model, settings, output, dims, freeze)
+    bundle, result = compiled.bundle, compiled.result
     manifest = bundle.manifest
     files = {name: entry["bytes"] for name, entry in manifest["files"].items()}
     facts = {
@@ -80,6 +91,7 @@ def compile(model: Path, output: Path, settings: Settings, *, dims: Mapping[str,
         "signature": manifest["signature"],
         "lowering": manifest["lowering"],
         "losses": manifest["losses"],
+        "fallbacks": manifest["fallbacks"],
         **_story(result, timing),
         "seconds": round(time.perf_counter() - began, 3),
     }

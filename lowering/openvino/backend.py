@@ -146,5 +146,5 @@ def _precision_losses(settings: Mapping[str, Any]) -> tuple[Loss, ...]:
         losses.append(Loss("precision", "weights", "weights are stored as float16: a relative error of up to 2^-11 each"))
     if settings["low_precision"]:
         what = "8-bit products are summed in pairs that saturate at 16 bits on CPUs without VNNI; weights within ±63 are exact"
-        losses.append(Loss("saturation", "quantised products", what))
+        losses.append(Loss("precision", "quantised products", what))
     return tuple(losses)

@@ -51,13 +51,13 @@ def prepare(model: Model) -> Prepared:
     foreign = carry_foreign(graph)
     if foreign:
         what = f"{len(foreign)} values of narrow types are stored in wider ones, without rounding"
-        losses.append(Loss("storage", _listed(foreign), what))
+        losses.append(Loss("precision", _listed(foreign), what))
     narrow_integers(graph)
     for node in list(graph.walk()):
         if isinstance(node.op, NonMaxSuppression):
             _raise_threshold(node)
     if any(n.op.op_name in ("Relu", "Max", "Min", "Clip") for n in graph.walk()):
-        losses.append(Loss("nan", "Relu, Max, Min and Clip", "a NaN operand gives the other operand or bound instead of NaN"))
+        losses.append(Loss("precision", "Relu, Max, Min and Clip", "a NaN operand gives the other operand or bound instead of NaN"))
     return Prepared(model, plan_boundary(model, inputs, outputs), constants, tuple(losses))
 
 
@@ -67,7 +67,7 @@ def _integer_losses(graph: Graph) -> Iterator[Loss]:
     wide = [v.name for v in values if v.dtype in _WIDE]
     if wide:
         what = f"{len(wide)} 64-bit integer values are computed in 32 bits; inputs are checked, intermediate values beyond 2^31-1 wrap"
-        yield Loss("integer-width", _listed(wide), what)
+        yield Loss("precision", _listed(wide), what)
     whole = [
         v.name
         for v in values
@@ -77,7 +77,7 @@ def _integer_losses(graph: Graph) -> Iterator[Loss]:
     ]
     if whole:
         what = f"{len(whole)} results of integers are computed in float32; inputs are checked, intermediate values beyond 2^24 are rounded"
-        yield Loss("integer-precision", _listed(whole), what)
+        yield Loss("precision", _listed(whole), what)
 
 
 def _listed(names: list[str]) -> str:

@@ -103,6 +103,7 @@ class OrtBackend(Backend):
             {"threads": settings["threads"], "optimization": settings["optimization"], "custom_op_libraries": names},
             self._losses(model, opset),
             debug_handles(model),
+            {"metadata": sorted(model.metadata)},
         )
 
     def _opset(self, model: Model, wanted: int | None, custom: bool) -> tuple[int, list[tuple[Node, Verdict]]]:

@@ -160,7 +160,7 @@ def test_integers_beyond_32_bits_are_refused_when_fed(compiled: Compile) -> None
     with pytest.raises(Diagnostic) as caught:
         bundle.run({"x": np.array([2**40, 0])})
     assert caught.value.code == "E0505" and "32 bits" in caught.value.message
-    assert any(loss["kind"] == "integer-width" for loss in bundle.manifest["losses"])
+    assert any(loss["kind"] == "precision" and "64-bit integer" in loss["what"] for loss in bundle.manifest["losses"])
 
 
 def test_slices_to_the_greatest_integer_reach_the_end(compiled: Compile) -> None:
