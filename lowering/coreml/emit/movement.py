@@ -1,0 +1,388 @@
+"""Operators that move elements: reshapes, transposes, slices, joins, pads, repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ....ir.dims import Expr
+from ....ir.graph import Node, Value
+from ....ir.ops.concat import Concat, Pad, Split
+from ....ir.ops.generate import ConstantOfShape, Range
+from ....ir.ops.reshape import Expand, Flatten, Reshape, Shape, Size, Squeeze, Tile, Unsqueeze
+from ....ir.ops.slice import Slice
+from ....ir.ops.transpose import Transpose
+from .context import Emission, ints
+from .translation import FLOATS, INTEGERS, MOVABLE, Obstacle, translates
+
+
+def _shape_known(node: Node) -> Obstacle | None:
+    """A result whose sizes are known but for one, or a shape operand that is computed in the program."""
+    shape = node.output.shape
+    assert shape is not None
+    if sum(not isinstance(d, int) for d in shape) <= 1:
+        return None
+    target = node.operand(1)
+    if isinstance(node.op, Reshape) and target is not None and not getattr(node.op, "allowzero", 0):
+        return None
+    if isinstance(node.op, Unsqueeze | Squeeze):
+        return None
+    return Obstacle("dynamic-shape", "more than one size of the result is not known")
+
+
+def static_or_one_free(value: Value) -> list[int] | None:
+    """A shape for MIL's reshape: integers with at most one -1; None when more is unknown."""
+    shape = value.shape
+    assert shape is not None
+    if sum(not isinstance(d, int) for d in shape) > 1:
+        return None
+    return [d if isinstance(d, int) else -1 for d in shape]
+
+
+@translates(Reshape, Flatten, dtypes=MOVABLE, when=_shape_known)
+def reshape(e: Emission, node: Node) -> None:
+    """A reshape to known sizes (one may be free), or to a shape computed in the program."""
+    x = e.operand(node)
+    target = static_or_one_free(node.output)
+    if target is None:
+        computed = e.operand(node, 1)
+        e.bind(node, e.mil.reshape(x=x, shape=computed))
+    elif not target:
+        e.bind(node, e.mil.squeeze(x=x) if len(x.shape) else e.mil.identity(x=x))
+    elif not len(x.shape):
+        e.bind(node, e.mil.expand_dims(x=x, axes=list(range(len(target)))))
+    else:
+        e.bind(node, e.mil.reshape(x=x, shape=ints(target)))
+
+
+@translates(Squeeze, dtypes=MOVABLE)
+def squeeze(e: Emission, node: Node) -> None:
+    """Dimensions of size one taken away."""
+    x, axes = e.operand(node), node.operand(1)
+    if axes is None:
+        chosen = [i for i, d in enumerate(x.shape) if d == 1]
+    else:
+        chosen = [a % len(x.shape) for a in axes.ints or ()]
+    e.bind(node, e.mil.squeeze(x=x, axes=sorted(chosen)) if chosen else e.mil.identity(x=x))
+
+
+@translates(Unsqueeze, dtypes=MOVABLE)
+def unsqueeze(e: Emission, node: Node) -> None:
+    """Dimensions of size one added."""
+    axes = e.required(node, 1).ints or ()
+    rank = node.output.rank or 0
+    x = e.operand(node)
+    e.bind(node, e.mil.expand_dims(x=x, axes=sorted(a % rank for a in axes)) if axes else e.mil.identity(x=x))
+
+
+@translates(Transpose, dtypes=MOVABLE)
+def transpose(e: Emission, node: Node) -> None:
+    """A permutation of the axes."""
+    op, x = node.op, e.operand(node)
+    assert isinstance(op, Transpose)
+    perm = list(op.perm) if op.perm is not None else list(reversed(range(len(x.shape))))
+    e.bind(node, e.mil.transpose(x=x, perm=perm) if perm else e.mil.identity(x=x))
+
+
+@translates(Concat, dtypes=MOVABLE)
+def concat(e: Emission, node: Node) -> None:
+    """Operands one after another; empty ones have been refused."""
+    op = node.op
+    assert isinstance(op, Concat)
+    parts = [e.wide(v) for v in node.inputs if v is not None]
+    e.bind(node, e.mil.concat(values=parts, axis=op.axis) if len(parts) > 1 else e.mil.identity(x=parts[0]))
+
+
+def _split(node: Node) -> Obstacle | None:
+    op = node.op
+    assert isinstance(op, Split)
+    if all(isinstance(v.shape[op.axis], int) for v in node.outputs if v.shape is not None):  # type: ignore[index]
+        return None
+    return Obstacle("dynamic-shape", "the sizes of the parts are not known")
+
+
+@translates(Split, dtypes=MOVABLE, when=_split)
+def split(e: Emission, node: Node) -> None:
+    """Parts of one axis."""
+    op, x = node.op, e.operand(node)
+    assert isinstance(op, Split)
+    sizes = [v.shape[op.axis] for v in node.outputs if v.shape is not None]
+    if len(sizes) == 1:
+        e.bind(node, e.mil.identity(x=x))
+        return
+    e.bind(node, *e.mil.split(x=x, split_sizes=ints(sizes), axis=op.axis))
+
+
+def _slice(node: Node) -> Obstacle | None:
+    for index, name in ((3, "axes"), (4, "steps")):
+        value = node.operand(index)
+        if value is not None and value.ints is None:
+            return Obstacle("dynamic-parameter", f"MIL wants the {name} of a slice as constants")
+    starts, ends, steps = (node.operand(i) for i in (1, 2, 4))
+    dynamic = any(v is not None and v.ints is None for v in (starts, ends))
+    if dynamic and steps is not None and steps.ints is not None and any(s != 1 for s in steps.ints):
+        return Obstacle("dynamic-parameter", "bounds computed at run time need steps of one")
+    return None
+
+
+@translates(Slice, dtypes=MOVABLE, when=_slice)
+def slice_axes(e: Emission, node: Node) -> None:
+    """Parts of some axes; bounds are clamped as ONNX does."""
+    x = e.operand(node)
+    rank = len(x.shape)
+    starts, ends, axes, steps = (node.operand(i) for i in (1, 2, 3, 4))
+    assert starts is not None and ends is not None
+    count = starts.tensor.static_shape
+    chosen = [a % rank for a in axes.ints or ()] if axes is not None else list(range(count[0] if count else rank))
+    if starts.ints is None or ends.ints is None:
+        _dynamic_slice(e, node, x, chosen)
+        return
+    strides = list(steps.ints or ()) if steps is not None else [1] * len(chosen)
+    begin, end, stride = [0] * rank, [0] * rank, [1] * rank
+    begin_mask, end_mask = [True] * rank, [True] * rank
+    for axis, start, stop, step in zip(chosen, starts.ints, ends.ints, strides, strict=True):
+        size = x.shape[axis]
+        stride[axis] = step
+        if isinstance(size, int | np.integer):
+            first, last, _ = slice(start, stop, step).indices(int(size))
+            begin[axis], begin_mask[axis] = first, False
+            if last >= 0:
+                end[axis], end_mask[axis] = last, False
+        else:
+            # clamping at run time is MIL's own: bounds beyond the ends are limited by the masks
+            if not (step > 0 and start in (0,) or step < 0 and start >= 2**30):
+                begin[axis], begin_mask[axis] = start, False
+            if not (step > 0 and stop >= 2**30 or step < 0 and stop <= -(2**30)):
+                end[axis], end_mask[axis] = stop, False
+    if all(begin_mask) and all(end_mask) and all(s == 1 for s in stride):
+        e.bind(node, e.mil.identity(x=x))
+        return
+    result = e.mil.slice_by_index(
+        x=x, begin=ints(begin), end=ints(end), stride=ints(stride), begin_mask=begin_mask, end_mask=end_mask
+    )
+    e.bind(node, result)
+
+
+def _dynamic_slice(e: Emission, node: Node, x: Any, axes: Sequence[int]) -> None:
+    """Bounds computed at run time: clamped to the sizes, then put in the place of their axes."""
+    sizes = e.mil.shape(x=x)
+    rank = len(x.shape)
+    bounds = []
+    for index in (1, 2):
+        bound = e.operand(node, index)
+        chosen = e.mil.gather(x=sizes, indices=ints(axes), axis=0)
+        wrapped = e.mil.select(cond=e.mil.less(x=bound, y=np.int32(0)), a=e.mil.add(x=bound, y=chosen), b=bound)
+        clamped = e.mil.minimum(x=e.mil.maximum(x=wrapped, y=np.int32(0)), y=chosen)
+        base = ints([0] * rank) if index == 1 else sizes
+        parts = []
+        for axis in range(rank):
+            if axis in axes:
+                place = list(axes).index(axis)
+                parts.append(e.mil.slice_by_index(x=clamped, begin=ints([place]), end=ints([place + 1])))
+            elif index == 1:
+                parts.append(base[axis : axis + 1])
+            else:
+                parts.append(e.mil.slice_by_index(x=sizes, begin=ints([axis]), end=ints([axis + 1])))
+        bounds.append(e.mil.concat(values=parts, axis=0) if len(parts) > 1 else parts[0])
+    e.bind(node, e.mil.slice_by_index(x=x, begin=bounds[0], end=bounds[1]))
+
+
+def _pad(node: Node) -> Obstacle | None:
+    op, pads, axes = node.op, node.inputs[1], node.operand(3)
+    assert isinstance(op, Pad) and pads is not None
+    if pads.ints is None or axes is not None and axes.ints is None:
+        return Obstacle("dynamic-parameter", "MIL wants pads as constants")
+    value = node.operand(2)
+    if value is not None and value.data is None and value.ints is None:
+        return Obstacle("dynamic-parameter", "MIL wants the pad value as a constant")
+    spread = _pads(node)
+    assert spread is not None
+    shape = node.inputs[0].shape  # type: ignore[union-attr]
+    if min(spread, default=0) < 0 and op.mode != "constant":
+        return Obstacle("attribute", "negative pads with mode other than constant")
+    if op.mode in ("reflect", "wrap", "edge") and any(not isinstance(d, int) for d in shape or ()):
+        return Obstacle("dynamic-shape", f"mode {op.mode} needs known sizes")
+    if op.mode not in ("constant", "reflect", "edge"):
+        return Obstacle("attribute", f"MIL has no pad mode {op.mode}")
+    if op.mode == "reflect" and shape is not None:
+        rank = len(shape)
+        if any(max(spread[i], spread[i + rank]) >= d for i, d in enumerate(shape) if isinstance(d, int)):
+            return Obstacle("attribute", "reflections reach beyond the operand")
+    return None
+
+
+def _pads(node: Node) -> list[int] | None:
+    """The pads of all axes: begins, then ends."""
+    pads, axes = node.inputs[1], node.operand(3)
+    rank = node.inputs[0].rank  # type: ignore[union-attr]
+    if pads is None or pads.ints is None or rank is None:
+        return None
+    chosen = [a % rank for a in axes.ints or ()] if axes is not None else list(range(rank))
+    full = [0] * (2 * rank)
+    for place, axis in enumerate(chosen):
+        full[axis], full[axis + rank] = pads.ints[place], pads.ints[place + len(chosen)]
+    return full
+
+
+@translates(Pad, dtypes=MOVABLE, when=_pad, level="partial")
+def pad(e: Emission, node: Node) -> None:
+    """Constant pads by MIL's operator, reflections and edges by taking elements along each axis; negative pads crop."""
+    op = node.op
+    assert isinstance(op, Pad)
+    full = _pads(node)
+    assert full is not None
+    original = e.operand(node)
+    rank = len(original.shape)
+    if op.mode in ("reflect", "edge"):
+        e.bind(node, _taken(e, original, full, op.mode))
+        return
+    x = original
+    if min(full) < 0:
+        begin = ints([max(-p, 0) for p in full[:rank]])
+        end = ints([min(p, 0) for p in full[rank:]])
+        x = e.mil.slice_by_index(x=x, begin=begin, end=end, end_mask=[p >= 0 for p in full[rank:]])
+        full = [max(p, 0) for p in full]
+    known = e.known(node, 2)
+    value = 0 if known is None else known.reshape(()).item()
+    if not any(full):
+        e.bind(node, e.mil.identity(x=x))
+    elif e.kind(x) in ("fp32", "fp16"):
+        pairs = ints([p for i in range(rank) for p in (full[i], full[i + rank])])
+        e.bind(node, e.mil.pad(x=x, pad=pairs, mode="constant", constant_val=e.like(value, x)))
+    else:
+        e.bind(node, _joined(e, x, full, value))
+
+
+def _joined(e: Emission, x: Any, full: Sequence[int], value: float) -> Any:
+    """Constant pads by concatenation: MIL pads floats only."""
+    rank = len(x.shape)
+    for axis in range(rank):
+        shape = [int(d) for d in x.shape]
+        parts = []
+        for count in (full[axis], full[axis + rank]):
+            block = None
+            if count:
+                shape[axis] = count
+                block = e.const(np.full(shape, e.like(value, x)))
+            parts.append(block)
+        values = [p for p in (parts[0], x, parts[1]) if p is not None]
+        if len(values) > 1:
+            x = e.mil.concat(values=values, axis=axis)
+    return x
+
+
+def _taken(e: Emission, x: Any, full: Sequence[int], mode: str) -> Any:
+    """Each padded axis as the elements at the mirrored or clamped positions."""
+    rank = len(x.shape)
+    kind = e.kind(x)
+    if kind == "bool":
+        x = e.cast(x, "int32")
+    for axis in range(rank):
+        before, after = full[axis], full[axis + rank]
+        if not before and not after:
+            continue
+        size = int(x.shape[axis])
+        positions = np.arange(-before, size + after)
+        if mode == "edge":
+            positions = np.clip(positions, 0, size - 1)
+        else:
+            positions = np.abs(positions)
+            positions = np.where(positions >= size, 2 * (size - 1) - positions, positions)
+        x = e.mil.gather(x=x, indices=ints(positions), axis=axis)
+    return e.cast(x, kind) if kind == "bool" else x
+
+
+def _repeats(node: Node) -> Obstacle | None:
+    if node.output.tensor.is_static and node.inputs[0].tensor.is_static:  # type: ignore[union-attr]
+        return None
+    known = e_ints(node, 1)
+    if isinstance(node.op, Tile) and known is not None:
+        return None
+    if isinstance(node.op, Expand) and _spreads_known_axes(node):
+        return None
+    return Obstacle("dynamic-shape", "sizes of operand and result have to be known")
+
+
+def e_ints(node: Node, index: int) -> tuple[int, ...] | None:
+    """The integers of an operand when they are known."""
+    value = node.operand(index)
+    return None if value is None else value.ints
+
+
+def _spreads_known_axes(node: Node) -> bool:
+    x, y = node.inputs[0].shape, node.output.shape  # type: ignore[union-attr]
+    assert x is not None and y is not None
+    lead = (1,) * (len(y) - len(x)) + tuple(x)
+    return all(a == b or a == 1 and isinstance(b, int) for a, b in zip(lead, y, strict=True))
+
+
+@translates(Expand, dtypes=MOVABLE, when=_repeats)
+def expand(e: Emission, node: Node) -> None:
+    """Broadcasting by repetition of axes of size one."""
+    x, target = e.operand(node), node.output.shape
+    assert target is not None
+    missing = len(target) - len(x.shape)
+    if missing:
+        x = e.mil.expand_dims(x=x, axes=list(range(missing)))
+    reps = [1 if isinstance(d, Expr) or p == d else int(d) for p, d in zip(x.shape, target, strict=True)]
+    if any(r != 1 for r in reps):
+        x = e.mil.tile(x=x, reps=ints(reps))
+    e.bind(node, x if missing or any(r != 1 for r in reps) else e.mil.identity(x=x))
+
+
+@translates(Tile, dtypes=MOVABLE, when=_repeats)
+def tile(e: Emission, node: Node) -> None:
+    """Repetition along each axis."""
+    x = e.operand(node)
+    reps = e_ints(node, 1)
+    if reps is None:
+        reps = tuple(b // a for a, b in zip(x.shape, node.output.shape or (), strict=True))
+    e.bind(node, e.mil.tile(x=x, reps=ints(reps)) if any(r != 1 for r in reps) else e.mil.identity(x=x))
+
+
+@translates(Shape, dtypes=MOVABLE)
+def shape(e: Emission, node: Node) -> None:
+    """The sizes of an operand at run time."""
+    op, x = node.op, e.operand(node)
+    assert isinstance(op, Shape)
+    sizes = e.mil.shape(x=x)
+    first, last, _ = slice(op.start, op.end).indices(len(x.shape))
+    if (first, last) != (0, len(x.shape)):
+        sizes = e.mil.slice_by_index(x=sizes, begin=ints([first]), end=ints([last]))
+    e.bind(node, sizes)
+
+
+@translates(Size, dtypes=MOVABLE)
+def size(e: Emission, node: Node) -> None:
+    """The number of elements at run time."""
+    e.bind(node, e.mil.reduce_prod(x=e.mil.shape(x=e.operand(node)), axes=[0], keep_dims=False))
+
+
+def _fill(node: Node) -> Obstacle | None:
+    op = node.op
+    assert isinstance(op, ConstantOfShape)
+    return None
+
+
+@translates(ConstantOfShape, dtypes=None, when=_fill)
+def fill(e: Emission, node: Node) -> None:
+    """One value everywhere, in a shape that is known or computed."""
+    op, target = node.op, node.output.tensor
+    assert isinstance(op, ConstantOfShape)
+    from ..carriers import carried
+
+    value = np.zeros((), target.dtype.numpy) if op.value is None else op.value.numpy().reshape(-1)[0]
+    number = carried(np.asarray(value), target.dtype, node.where)
+    if target.static_shape is not None:
+        e.bind(node, e.const(np.full(target.static_shape, number)))
+    else:
+        e.bind(node, e.mil.fill(shape=e.operand(node), value=number[()]))
+
+
+@translates(Range, dtypes=FLOATS | INTEGERS)
+def range_1d(e: Emission, node: Node) -> None:
+    """Numbers at equal distances."""
+    start, limit, step = (e.operand(node, i) for i in range(3))
+    e.bind(node, e.mil.range_1d(start=start, end=limit, step=step))

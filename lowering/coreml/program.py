@@ -1,0 +1,170 @@
+"""The MIL program of a model: interface, body, conversion to an ML program."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...ir.diagnostics import Diagnostic
+from ...ir.dims import Expr
+from ...ir.graph import Graph, Value
+from ...ir.model import Model
+from ..backend import E_LOAD
+from .carriers import CARRIERS
+from .emit.context import Emission
+from .interface import Port, interface_kind
+from .shapes import FlexibleShapes
+from .versions import Release
+
+CLEANUP = (
+    "common::dead_code_elimination",
+    "common::const_elimination",
+    "common::cast_optimization",
+    "common::dead_code_elimination",
+    "common::const_deduplication",
+    "common::noop_elimination",
+    "common::dedup_op_and_var_names",
+    "common::dead_code_elimination",
+)
+"""coremltools' passes that only tidy up: the optimisations have been made on our own graph."""
+HALF = ("common::add_fp16_cast", "common::cast_optimization", "common::const_elimination", "common::dead_code_elimination")
+
+
+@dataclass
+class Program:
+    """An ML program in memory.
+
+    Attributes:
+        model: coremltools' object with the specification and the folder of the weights.
+        inputs: the public inputs in their order; those that nothing reads have no feature.
+        outputs: the public outputs in their order.
+        names: the names in the program by value.
+    """
+
+    model: Any
+    inputs: list[Port]
+    outputs: list[Port]
+    names: dict[Value, str]
+
+
+def build_program(model: Model, settings: Mapping[str, Any], shapes: FlexibleShapes, weights: Any = None) -> Program:
+    """Translate a model whose nodes have all been judged.
+
+    Args:
+        model: the prepared model; it stays as it is.
+        settings: the backend's options.
+        shapes: sizes of symbolic dimensions.
+        weights: makes compressed constants (see `weights.Compression`).
+    """
+    quiet()
+    from coremltools.converters.mil.mil import Function, Placeholder, types
+    from coremltools.converters.mil.mil import Program as MilProgram
+
+    release = Release.of(settings["minimum_target"])
+    graph, emission = model.graph, Emission(release, weights)
+    inputs, placeholders = [], {}
+    for value in graph.inputs:
+        port = _input_port(value, emission, release)
+        inputs.append(port)
+        if port.feature:
+            dims = [shapes.dim(d) for d in value.shape or ()] if not port.scalar else [1]
+            placeholders[port.feature] = Placeholder(dims, dtype=getattr(types, port.kind))
+    with Function(placeholders, opset_version=release.native) as function:
+        for value, port in zip(graph.inputs, inputs, strict=True):
+            if port.feature:
+                emission.define(value, _enter(emission, function.inputs[port.feature], port))
+        emission.emit_graph(graph)
+        outputs, results = _leave(emission, graph, release)
+        function.set_outputs(results)
+    program = MilProgram()
+    program.add_function("main", function)
+    converted = _convert(program, settings, shapes, [p for p in inputs if p.feature], graph)
+    return Program(converted, inputs, outputs, emission.names)
+
+
+def _input_port(value: Value, emission: Emission, release: Release) -> Port:
+    dtype = value.tensor.dtype
+    feature = emission.fresh(value.name) if value.uses else ""
+    return Port(value.name, feature, dtype, interface_kind(dtype, release), value.rank == 0)
+
+
+def _enter(emission: Emission, var: Any, port: Port) -> Any:
+    """An input in the carrier of its public type."""
+    if port.scalar:
+        var = emission.mil.squeeze(x=var, axes=[0], stem=f"{port.feature}_scalar")
+    carrier = CARRIERS[port.dtype]
+    if carrier == "bool":
+        return emission.mil.not_equal(x=var, y=emission.like(0, var), stem=f"{port.feature}_bool")
+    return var if carrier == port.kind else emission.mil.cast(x=var, dtype=carrier, stem=f"{port.feature}_cast")
+
+
+def _leave(emission: Emission, graph: Graph, release: Release) -> tuple[list[Port], list[Any]]:
+    """The outputs under names of their own."""
+    ports, results = [], []
+    for value, name in zip(graph.outputs, graph.output_names, strict=True):
+        dtype = value.tensor.dtype
+        kind = interface_kind(dtype, release)
+        var = emission.wide(value)
+        scalar = value.rank == 0
+        if scalar:
+            var = emission.mil.expand_dims(x=var, axes=[0], stem=f"{name}_vector")
+        feature = emission.fresh(name)
+        if emission.kind(var) != kind:
+            var = emission.mil.cast(x=var, dtype=kind, stem=feature)
+        else:
+            var = emission.mil.identity(x=var, stem=feature)
+        var.name = var.op.name = feature
+        ports.append(Port(name, feature, dtype, kind, scalar))
+        results.append(var)
+    return ports, results
+
+
+def _convert(program: Any, settings: Mapping[str, Any], shapes: FlexibleShapes, ports: Sequence[Port], graph: Graph) -> Any:
+    import coremltools
+
+    release = Release.of(settings["minimum_target"])
+    half = settings["precision"] == "f16"
+    kept = tuple(settings["keep_f32"])
+    names = [*CLEANUP[:-1], *(HALF if half else ()), CLEANUP[-1]]
+    pipeline = coremltools.PassPipeline(names, "edgec")
+    precision: Any = coremltools.precision.FLOAT32
+    if half:
+        from .precision import selects_half
+
+        precision = coremltools.transform.FP16ComputePrecision(op_selector=selects_half(kept))
+    inputs = shapes.inputs(ports, {v.name: v for v in graph.inputs})
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return coremltools.convert(
+                program,
+                inputs=inputs,
+                convert_to="mlprogram",
+                minimum_deployment_target=release.native,
+                compute_precision=precision,
+                pass_pipeline=pipeline,
+                skip_model_load=True,
+            )
+    except Diagnostic:
+        raise
+    except Exception as error:
+        raise Diagnostic(E_LOAD, "coremltools does not serialise the program", notes=[f"{type(error).__name__}: {error}"[:2000]]) from error
+
+
+def quiet() -> None:
+    """Import coremltools without its progress bars and advice."""
+    logging.getLogger("coremltools").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import coremltools  # noqa: F401
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
+
+
+def is_symbolic(value: Value) -> bool:
+    """Whether a size of a value is only known at run time."""
+    return any(isinstance(d, Expr) for d in value.shape or ())

@@ -1,0 +1,98 @@
+"""Compressed constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...ir.dtypes import DType
+from ...ir.graph import Value
+from .versions import Release
+
+
+def compression(settings: Mapping[str, Any]) -> Any:
+    """A function ``(emission, value) -> variable | None`` that stores a constant as the options say; None when nothing is compressed."""
+    form = settings["weights"]
+    if form == "f32":
+        return None
+    release = Release.of(settings["minimum_target"])
+
+    def compress(emission: Any, value: Value) -> Any:
+        assert value.data is not None
+        if value.dtype is not DType.FLOAT or value.data.numpy().size < settings["weight_threshold"] or len(value.data.shape) < 2:
+            return None
+        array = np.ascontiguousarray(value.data.numpy())
+        if form == "f16":
+            return emission.mil.constexpr_cast(source_val=array.astype(np.float16), output_dtype="fp32", stem=value.name)
+        if form == "int8":
+            return _affine(emission, array, value.name)
+        if form == "int4-blockwise":
+            return _blockwise(emission, array, settings["block_size"], value.name)
+        return _palette(emission, array, int(form.removeprefix("palette")), release, value.name)
+
+    return compress
+
+
+def _affine(emission: Any, array: Any, name: str) -> Any:
+    """Symmetric int8 with one scale per slice of the first axis."""
+    axes = tuple(range(1, array.ndim))
+    scale = (np.abs(array).max(axes) / 127).astype(np.float32)
+    scale[scale == 0] = 1
+    data = np.clip(np.rint(array / scale.reshape(-1, *(1,) * (array.ndim - 1))), -127, 127).astype(np.int8)
+    zero = np.zeros(scale.shape, np.int8)
+    return emission.mil.constexpr_affine_dequantize(quantized_data=data, zero_point=zero, scale=scale, axis=np.int32(0), stem=name)
+
+
+def _blockwise(emission: Any, array: Any, block: int, name: str) -> Any:
+    """Symmetric int4 with one scale per slice of the first axis and block of the second."""
+    from coremltools.converters.mil.mil import types
+
+    width = array.shape[1]
+    while width % block:
+        block -= 1
+    rest = array.shape[2:]
+    grouped = array.reshape(array.shape[0], width // block, block, *rest)
+    scale = (np.abs(grouped).max(axis=2) / 7).astype(np.float32)
+    scale[scale == 0] = 1
+    data = np.clip(np.rint(grouped / scale[:, :, None]), -7, 7).astype(np.int8).reshape(array.shape)
+    packed = data.astype(types.np_int4_dtype)
+    return emission.mil.constexpr_blockwise_shift_scale(data=packed, scale=scale, stem=name)
+
+
+def _palette(emission: Any, array: Any, bits: int, release: Release, name: str) -> Any:
+    """Indices into a table of evenly spaced quantiles, improved by a few rounds of Lloyd's algorithm."""
+    table = _table(array.reshape(-1), 1 << bits)
+    edges = (table[1:] + table[:-1]) / 2
+    indices = np.searchsorted(edges, array.reshape(-1)).astype(np.uint8)
+    if release < Release.IOS18:
+        packed = _packed(indices, bits)
+        shape = np.array(array.shape, np.uint32)
+        return emission.mil.constexpr_lut_to_dense(indices=packed, lut=table, shape=shape, stem=name)
+    from coremltools.converters.mil.mil import types
+
+    kind = types.nptype_from_builtin(types.string_to_builtin(f"uint{bits}"))
+    lut = table.reshape(*(1,) * array.ndim, table.size, 1)
+    return emission.mil.constexpr_lut_to_dense(indices=indices.reshape(array.shape).astype(kind), lut=lut, stem=name)
+
+
+def _table(values: Any, count: int) -> Any:
+    """The palette: sorted, of exactly ``count`` entries."""
+    ordered = np.sort(values)
+    centres = ordered[((np.arange(count) + 0.5) / count * ordered.size).astype(int)].astype(np.float64)
+    sums = np.concatenate(([0.0], np.cumsum(ordered, dtype=np.float64)))
+    for _ in range(8):
+        bounds = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
+        starts, ends = np.concatenate(([0], bounds)), np.concatenate((bounds, [ordered.size]))
+        filled = ends > starts
+        centres[filled] = (sums[ends] - sums[starts])[filled] / (ends - starts)[filled]
+        centres.sort()
+    return centres.astype(np.float32)
+
+
+def _packed(indices: Any, bits: int) -> Any:
+    """Indices as a stream of bits, the least significant first."""
+    codes: Any = indices[:, None]
+    stream = np.unpackbits(codes, axis=1, bitorder="little")[:, :bits].reshape(-1)
+    return np.packbits(stream, bitorder="little")
