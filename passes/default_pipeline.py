@@ -8,8 +8,8 @@ from __future__ import annotations
 from ..ir.custom import any_decomposed
 
 CLEANUP_PASSES = (
-    "fold-constants",
     "fold-if",
+    "fold-constants",
     "unroll-loops",
     "remove-no-ops",
     "canonicalize",
@@ -17,7 +17,8 @@ CLEANUP_PASSES = (
     "common-subexpressions",
     "dead-code",
 )
-"""What is repeated until nothing changes, before and after the recognisers."""
+"""What is repeated until nothing changes, before and after the recognisers. Branches that never run go first: what is inside need not fit
+the sizes that the rest of the model has."""
 
 RECOGNIZERS = (
     "recognize-activations",
@@ -38,7 +39,7 @@ RECOGNIZERS = (
 def cleanup_pipeline(max_rounds: int = 10) -> str:
     """The text of the cleanup alone.
 
-    >>> cleanup_pipeline().startswith("share-constants,fix(fold-constants,")
+    >>> cleanup_pipeline().startswith("share-constants,fix(fold-if,fold-constants,")
     True
     """
     limit = "" if max_rounds == 10 else f"{{max={max_rounds}}}"

@@ -57,3 +57,26 @@ def test_values_that_do_not_fit(model: Model, values: dict[str, object], code: s
 def test_one_number_fills_a_tensor(model: Model) -> None:
     frozen = freeze_inputs(model, {"x": 3})
     assert frozen.frozen == {"x": [3.0, 3.0]}
+
+
+def test_a_dead_branch_need_not_fit_the_sizes(tmp_path: Path) -> None:
+    """A branch for another rate that the given sizes would break: it never runs, so nothing in it is looked at."""
+    shape = helper.make_tensor("seven", TensorProto.INT64, [1], [7])
+    length = helper.make_tensor("six", TensorProto.INT64, [], [6])
+    inner = helper.make_graph([helper.make_node("Reshape", ["x", "seven"], ["s"])], "s", [], [info("s", None)])
+    same = helper.make_graph([helper.make_node("Identity", ["x"], ["r"])], "r", [], [info("r", None)])
+    body = [
+        helper.make_node("Size", ["x"], ["n"]),
+        helper.make_node("Equal", ["n", "six"], ["k"]),
+        helper.make_node("If", ["k"], ["a"], then_branch=inner, else_branch=same),
+    ]
+    then = helper.make_graph(body, "t", [], [info("a", None)])
+    other = helper.make_graph([helper.make_node("Neg", ["x"], ["b"])], "e", [], [info("b", None)])
+    nodes = [
+        helper.make_node("Cast", ["flag"], ["c"], to=TensorProto.BOOL),
+        helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=other),
+    ]
+    inputs = [info("x", ("N",)), info("flag", (), TensorProto.INT64)]
+    (tmp_path / "m.onnx").write_bytes(proto(nodes, inputs, [info("y", None)], [shape, length]).SerializeToString())
+    model = edgec.optimize(tmp_path / "m.onnx", freeze={"flag": 0}, dims={"N": 6})
+    assert [node.op.op_name for node in model.graph.walk()] == ["Neg"]
