@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.data import ArrayData, TensorData, content_digest
+from ...ir.data import ArrayData, TensorData
 from ...ir.dtypes import DType
 from ...ir.graph import Graph, Node, Value
 from ...ir.ops.activation import Clip, Relu
@@ -36,7 +36,7 @@ class Emitter:
         self.subgraph = model.subgraph(name)
         self.quantization: dict[Value, Quantization] = {}
         self._tensors: dict[Value, int] = {}
-        self._constants: dict[tuple[bytes, Quantization | None], int] = {}
+        self._constants: dict[tuple[int, DType, tuple[int, ...], Quantization | None], int] = {}
         self._types: list[DType] = []
         self._done: set[Node] = set()
         self._stem = name
@@ -104,11 +104,10 @@ class Emitter:
     def constant(self, data: Any, name: str = "", quantization: Quantization | None = None) -> int:
         """A constant tensor of an array or `TensorData`; equal ones are shared."""
         held = data if isinstance(data, TensorData) else ArrayData(np.asarray(data))
-        self.model.reserve(held.nbytes)
-        key = (content_digest(held), quantization)
+        buffer = self.model.buffer(held)
+        key = (buffer, held.dtype, held.shape, quantization)
         found = self._constants.get(key)
         if found is None:
-            buffer = self.model.buffer(held)
             found = self._tensor(name or f"{self._stem}/constant", held.dtype, held.shape, buffer, quantization)
             self._constants[key] = found
         return found
@@ -144,21 +143,35 @@ class Emitter:
         code = self.model.operator_code(name, version)
         self.subgraph.operators.append(Operator(code, name, tuple(inputs), tuple(outputs), options))
 
+    def only_user(self, node: Node) -> Node | None:
+        """The node that alone reads the first result of a node, once, when nothing else does."""
+        uses = list(node.output.uses)
+        if len(uses) != 1 or any(v.uses for v in node.outputs[1:]):
+            return None
+        user = uses[0][0]
+        return user if isinstance(user, Node) and user.graph is node.graph else None
+
+    def only_reader(self, node: Node) -> Node | None:
+        """Likewise, when it reads the result as its first operand."""
+        user = self.only_user(node)
+        return user if user is not None and user.inputs[0] is node.output else None
+
+    def absorb(self, node: Node) -> None:
+        """Count a node as written: an earlier operator computes its result."""
+        self._done.add(node)
+
     def activated(self, node: Node) -> tuple[int, int]:
         """The tensor for the first result of a node and the code of the activation that its kernel applies.
 
         When the only reader of a float32 result is an activation that kernels can apply, the reader's result is written instead and
         the reader is done.
         """
-        value = node.output
-        users = list(value.uses)
-        if len(users) == 1 and isinstance(users[0][0], Node) and users[0][1] == 0 and value.dtype is DType.FLOAT:
-            reader = users[0][0]
-            name = fusible_activation(reader)
-            if name and reader.graph is node.graph:
-                self._done.add(reader)
-                return self.result(reader.output), activation(name)
-        return self.result(value), activation("NONE")
+        reader = self.only_reader(node) if node.output.dtype is DType.FLOAT else None
+        name = fusible_activation(reader) if reader is not None else ""
+        if reader is not None and name:
+            self.absorb(reader)
+            return self.result(reader.output), activation(name)
+        return self.result(node.output), activation("NONE")
 
     # -- helpers: each appends operators and gives the new tensor ---------------------------------------------------------
     def unary(self, name: str, x: int, dtype: DType | None = None, **options: Any) -> int:
