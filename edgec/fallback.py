@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .ir.model import Model
 
 if TYPE_CHECKING:
+    from .lowering.backend import Backend
     from .lowering.ladder import Ladder
     from .runtime.bundle import Bundle
 
@@ -27,8 +29,11 @@ def ladder(target: str, *, budget: float | None, reference: Callable[[], Model],
     from .lowering.ladder import Ladder
     from .lowering.registry import backend, backend_names
 
-    runners = [backend(name) for name in backend_names()]
-    others = tuple(runner for runner in runners if runner.available() is None)
+    @cache
+    def others() -> tuple[Backend, ...]:
+        runners = [backend(name) for name in backend_names()]
+        return tuple(runner for runner in runners if runner.available() is None)
+
     limits = {} if opset is None else {"": opset}
 
     def measure(model: Model) -> float:

@@ -133,7 +133,7 @@ class Ladder:
         budget: the relative error at the model's outputs that approximations may cause together; None permits none.
         measure: tells that error for a model; needed with a budget.
         price: what nodes cost on the target.
-        others: the targets that are named where this one cannot take a node.
+        others: gives the targets that are named where this one cannot take a node; asked when there is such a node.
         opsets: limits of the opset per domain.
     """
 
@@ -141,7 +141,7 @@ class Ladder:
     budget: float | None = None
     measure: Measure | None = None
     price: Price = work_price
-    others: Sequence[Backend] = ()
+    others: Callable[[], Sequence[Backend]] = tuple
     opsets: Mapping[str, int] = field(default_factory=dict)
 
     def survey(self, model: Model) -> list[Step]:
@@ -192,7 +192,7 @@ class Ladder:
 
     def engines(self, node: Node) -> tuple[str, ...]:
         """The other targets that take a node."""
-        return tuple(other.name for other in self.others if other.name != self.backend.name and other.support(node).runs)
+        return tuple(other.name for other in self.others() if other.name != self.backend.name and other.support(node).runs)
 
     def _option(self, cure: Cure, error: Error | None) -> Option:
         into = tuple(dict.fromkeys(node.op.qualified_name for node in cure.created))
@@ -323,7 +323,8 @@ class _Descent:
         nodes = list(model.graph.walk())
         legalizer = self.ladder.legalizer()
         for index, option in sorted(decisions.items()):
-            apply_option(legalizer, nodes[index], option)
+            if nodes[index].graph is not None:  # what went with an earlier decision needs none
+                apply_option(legalizer, nodes[index], option)
         return model
 
 
