@@ -93,11 +93,15 @@ class OperatingPoint:
         clock_hz: the frequency.
         volts: the supply voltage, None when not public.
         mode: the power mode that sets it, empty when there is none.
+        tag: how the frequency is known.
+        source: where it comes from.
     """
 
     clock_hz: float
     volts: Quantity | None = None
     mode: str = ""
+    tag: Tag = "estimate"
+    source: str = ""
 
 
 @dataclass(frozen=True)

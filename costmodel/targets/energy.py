@@ -121,7 +121,7 @@ def between(figures: Mapping[float, Quantity], node_nm: float) -> Quantity:
 
     >>> known = {nm: Quantity(e, "J", "datasheet", "paper", e, e) for nm, e in ((7.0, 1e-12), (45.0, 4e-12))}
     >>> round(between(known, 45.0).value * 1e12, 3), round(between(known, 18.0).value * 1e12, 3)
-    (4.0, 2.02)
+    (4.0, 2.021)
     """
     if node_nm in figures:
         return figures[node_nm]

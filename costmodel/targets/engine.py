@@ -128,19 +128,21 @@ def _rate(section: Section, name: str, clock: Quantity | None) -> Quantity:
     if clock is None:
         return section.quantity(name, "B/s")
     found = section.quantity(name, "B/s", "B/cycle")
-    return _per_cycle(found, "B/s", clock.value) if found.unit == "B/cycle" else found
+    return _per_cycle(found, "B/s", 1, clock) if found.unit == "B/cycle" else found
 
 
-def _per_cycle(found: Quantity, unit: str, factor: float) -> Quantity:
-    source = f"{found.value:g} {found.unit} at the clock: {found.source}"
-    return Quantity(found.value * factor, unit, found.tag, source, found.low * factor, found.high * factor)
+def _per_cycle(found: Quantity, unit: str, units: int, clock: Quantity) -> Quantity:
+    """A rate per cycle times the clock and the number of units; the interval of the clock widens that of the result."""
+    source = f"{found.value:g} {found.unit} at {clock.value / 1e6:g} MHz{f' in {units} units' if units > 1 else ''}: {found.source}"
+    low, high = found.low * units * clock.low, found.high * units * clock.high
+    return Quantity(found.value * units * clock.value, unit, found.tag, source, low, high)
 
 
 def _peaks(section: Section, name: str, units: int, clock: Quantity) -> dict[str, Quantity]:
     """Operations per second by element type; what is given per cycle and unit is multiplied out."""
     found = section.mapping(name, DTYPES, "ops/s", "op/cycle")
     return {
-        dtype: _per_cycle(quantity, "ops/s", units * clock.value) if quantity.unit == "op/cycle" else quantity
+        dtype: _per_cycle(quantity, "ops/s", units, clock) if quantity.unit == "op/cycle" else quantity
         for dtype, quantity in found.items()
     }
 
@@ -223,7 +225,8 @@ def _points(section: Section, name: str) -> tuple[OperatingPoint, ...]:
             rows[f"volts[{index}]"] = {**numbers["volts"], "value": voltage}
         row = Section(rows, inner.file, inner.key, inner.sources)
         mode = "/".join(sorted(m for m, chosen in modes.items() if chosen == clock))
-        points.append(OperatingPoint(row.quantity(f"clocks[{index}]", "Hz").value, row.maybe(f"volts[{index}]", "V"), mode))
+        step = row.quantity(f"clocks[{index}]", "Hz")
+        points.append(OperatingPoint(step.value, row.maybe(f"volts[{index}]", "V"), mode, step.tag, step.source))
     if volts is not None:
         volts.finish()
     inner.finish()

@@ -7,7 +7,7 @@ from ...ir.diagnostics import Diagnostic, code
 E_UNKNOWN_TARGET = code(
     "E1001",
     "no target has this name",
-    "A target is a name that `edgec targets hardware` lists, a file of the folder that the environment variable EDGEC_TARGETS names, or the "
+    "A target is a name that `edgec targets hardware` lists, a file of the folder that the variable EDGEC_TARGETS names, or the "
     "path of a TOML file. docs/targets.md describes the format.",
 )
 E_TARGET_FILE = code(
@@ -23,14 +23,14 @@ E_TARGET_KEY = code(
 E_TARGET_NUMBER = code(
     "E1004",
     "a number of a target file is missing or incomplete",
-    "Every number is a table with a value, a unit, a tag (datasheet, measured, computed or estimate) and a source, and a spread unless it is "
-    'exact: `{ value = 68, unit = "GB/s", tag = "datasheet", source = "ds" }`. A unit must fit what the number means.',
+    "Every number is a table with a value, a unit, a tag (datasheet, measured, computed or estimate) and a source, and a spread unless it "
+    'is exact: `{ value = 68, unit = "GB/s", tag = "datasheet", source = "ds" }`. A unit must fit what the number means.',
 )
 E_TARGET_ABSURD = code(
     "E1005",
     "a number of a target file is absurd",
-    "The number contradicts physics, or another number of the same file, by so much that it must be a slip: a negative or zero bandwidth, an "
-    "interval that does not contain its value, an int8 peak a thousand times that of float32.",
+    "The number contradicts physics, or another number of the same file, by so much that it must be a slip: a negative or zero bandwidth, "
+    "an interval that does not contain its value, an int8 peak a thousand times that of float32.",
 )
 E_TARGET_VALUE = code(
     "E1006",

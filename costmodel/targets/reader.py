@@ -24,6 +24,7 @@ from .section import Section
 FOLDER = Path(__file__).parent
 USER_FOLDER = "EDGEC_TARGETS"  # the environment variable
 SUFFIX = ".toml"
+WHOLE = ("modes",)  # tables that an heir replaces as a whole
 KINDS = ("board", "phone", "laptop", "server", "accelerator", "microcontroller")
 
 
@@ -139,7 +140,7 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
         old = result.get(key)
         if value is False:
             result.pop(key, None)
-        elif isinstance(value, dict) and isinstance(old, dict) and "value" not in value:
+        elif isinstance(value, dict) and isinstance(old, dict) and "value" not in value and key not in WHOLE:
             result[key] = _overlay(old, value)
         else:
             result[key] = value
