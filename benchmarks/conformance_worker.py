@@ -434,11 +434,25 @@ def route_edgec_openvino(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
     return _edgec_bundle("openvino", model, feeds, folder)
 
 
+@route("edgec-tensorrt")
+def route_edgec_tensorrt(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
+    """edgec builds an engine for SM86 ahead of time; the typed ONNX model that it was built from runs in ONNX Runtime."""
+    import edgec
+
+    options = {"capabilities": "SM86", "optimization_level": 0}
+    with _diagnostic_is_refusal():
+        bundle = edgec.compile(_save(model, folder), target="tensorrt", output=folder / "bundle", options=options)
+    if [engine["capabilities"] for engine in bundle.manifest["lowering"]["engines"]] != [["SM86"]]:
+        raise RuntimeError("no engine was built")
+    outputs = edgec.load_bundle(folder / "bundle", reference=True).run(feeds)
+    return [outputs[value.name] for value in onnx.load_from_string(model).graph.output]
+
+
 def _with_bound_parameters(inner: Route) -> Route:
     return lambda model, feeds, folder: inner(*_bound(model, feeds), folder)
 
 
-for _name in ("edgec-portable", "edgec-ort", "edgec-openvino"):
+for _name in ("edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt"):
     ROUTES[f"{_name}-bound"] = _with_bound_parameters(ROUTES[_name])
 
 
