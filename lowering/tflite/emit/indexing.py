@@ -114,7 +114,40 @@ def gather_elements(e: Emitter, node: Node) -> None:
     assert isinstance(op, GatherElements) and data is not None and index is not None and data.rank is not None
     x = e.operand(data)
     places = _element_places(e, index, x, op.axis % data.rank)
-    e.op("GATHER", [e.reshaped(x, [-1]), places], [e.result(node.output)], axis=0)
+    e.op("GATHER", [e.reshaped(x, [math.prod(static_shape(data) or ())]), places], [e.result(node.output)], axis=0)
+
+
+@emits(GatherElements, dtypes=GATHERED, level="decomposed")
+def gather_elements_of_any_size(e: Emitter, node: Node) -> None:
+    """GATHER_ND with the positions along every axis."""
+    op, data, index = node.op, *node.inputs
+    assert isinstance(op, GatherElements) and data is not None and index is not None and data.rank is not None
+    x, axis = e.operand(data), op.axis % data.rank
+    own = e.cast(from_the_start(e, index, x, [axis]), DType.INT32)
+    lengths = e.shape_of(own)
+    parts = [own if i == axis else _positions(e, own, lengths, i) for i in range(data.rank)]
+    shape = e.shape(own)
+    columns = []
+    for part in parts:
+        column = e.temporary([*shape, 1], DType.INT32)
+        e.op("EXPAND_DIMS", [part, e.number(len(shape), DType.INT32)], [column])
+        columns.append(column)
+    places = e.temporary([*shape, len(columns)], DType.INT32)
+    e.op("CONCATENATION", columns, [places], axis=len(shape), fusedActivationFunction=0)
+    e.op("GATHER_ND", [x, places], [e.result(node.output)])
+
+
+def _positions(e: Emitter, like: int, lengths: int, axis: int) -> int:
+    """A tensor of the shape ``lengths`` of another whose elements are their positions along an axis."""
+    shape = e.shape(like)
+    length = e.temporary([], DType.INT32)
+    e.op("GATHER", [lengths, e.number(axis, DType.INT32)], [length], axis=0)
+    count = e.temporary([shape[axis]], DType.INT32)
+    e.op("RANGE", [e.number(0, DType.INT32), length, e.number(1, DType.INT32)], [count])
+    count = e.reshaped(count, [shape[axis] if i == axis else 1 for i in range(len(shape))])
+    whole = e.temporary(shape, DType.INT32)
+    e.op("BROADCAST_TO", [count, lengths], [whole], version=2)
+    return whole
 
 
 def _batched_known(node: Node) -> Verdict | None:

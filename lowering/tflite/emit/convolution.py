@@ -1,0 +1,172 @@
+"""Convolutions with channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ....ir.graph import Node, Value
+from ....ir.ops.channels_last import ChannelsLastConv
+from ...backend import Verdict
+from ..emitter import Emitter
+from ..registry import emits, first_of, no
+from .conditions import sizes
+from .geometry import Window, as_image, as_line_into, output_sizes, padded, window_of
+
+GROUPS = "probe of LiteRT 2.3: grouped filters in CONV_2D against ONNX Runtime"
+
+
+def static_weight(node: Node) -> Verdict | None:
+    """The filters' shape has to be known, and one to three spatial dimensions."""
+    x, weight = node.inputs[0], node.inputs[1]
+    assert x is not None and weight is not None
+    if x.rank not in (3, 4, 5):
+        return no(f"an input of rank {x.rank} has not one to three spatial dimensions", "rank")
+    if not weight.tensor.is_static or not isinstance(x.tensor.shape[-1], int):  # type: ignore[index]
+        return no("the numbers of channels are known at run time only", "dynamic-shape")
+    return None
+
+
+def known_window(node: Node) -> Verdict | str | None:
+    """Pads that follow from sizes need sizes."""
+    found = window_at(node)
+    return no(found, "dynamic-shape") if isinstance(found, str) else None
+
+
+def window_at(node: Node) -> Window | str:
+    """The window of a convolution node."""
+    x, weight = node.inputs[0], node.inputs[1]
+    assert x is not None and weight is not None and x.shape is not None
+    return window_of(node.op, x.shape[1:-1], weight.tensor.static_shape[2:])  # type: ignore[index]
+
+
+def filters(e: Emitter, weight: Value, perm: Sequence[int]) -> int:
+    """The filters in the order of axes that a kernel wants: laid out now when constant."""
+    if weight.data is not None:
+        return e.constant(np.ascontiguousarray(weight.data.numpy().transpose(perm)), weight.name)
+    return e.transposed(e.operand(weight), perm)
+
+
+def bias_of(e: Emitter, bias: Value | None, count: int) -> int:
+    """The bias, zeros when there is none."""
+    return e.operand(bias) if bias is not None else e.constant(np.zeros(count, np.float32))
+
+
+class Target:
+    """Where a kernel of two spatial dimensions writes the result of a node of one or two.
+
+    Attributes:
+        tensor: the kernel's result.
+        activation: the code of the fused activation.
+    """
+
+    def __init__(self, e: Emitter, node: Node, spatial: Sequence[Any], channels: int) -> None:
+        self.emitter = e
+        result, self.activation = e.activated(node)
+        self.line: int | None = None
+        self.tensor = result
+        if len(e.shape(result)) == 3:
+            self.line = result
+            self.tensor = e.temporary([e.shape(result)[0], *spatial, channels], e.dtype(result))
+
+    def finish(self) -> None:
+        """Drop the height of a line."""
+        if self.line is not None:
+            as_line_into(self.emitter, self.tensor, self.line)
+
+
+@emits(ChannelsLastConv, when=first_of(static_weight, known_window), evidence=GROUPS)
+def convolution(e: Emitter, node: Node) -> None:
+    """CONV_2D or DEPTHWISE_CONV_2D, also of a line as an image of height 1; CONV_3D."""
+    op, x, weight, bias = node.op, node.inputs[0], node.inputs[1], node.operand(2)
+    assert isinstance(op, ChannelsLastConv) and x is not None and weight is not None and x.shape is not None
+    window = window_at(node)
+    assert isinstance(window, Window)
+    shape = weight.tensor.static_shape
+    assert shape is not None
+    if len(shape) == 5:
+        _volume(e, node, window, shape)
+        return
+    count, channels = shape[0], x.shape[-1]
+    source = e.operand(x)
+    if len(shape) == 3:
+        window, source = window.in_two_dimensions(), as_image(e, source)
+        w = e.reshaped(e.operand(weight), (*shape[:2], 1, shape[2])) if weight.data is None else -1
+        array = None if weight.data is None else weight.data.numpy()[:, :, None, :]
+    else:
+        w = e.operand(weight) if weight.data is None else -1
+        array = None if weight.data is None else weight.data.numpy()
+    target = Target(e, node, output_sizes(window, e.shape(source)[1:-1]), count)
+    source = padded(e, source, window.begins, window.ends)
+    depthwise = op.group == channels and op.group > 1
+    order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
+    name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+    options: dict[str, Any] = {"depthMultiplier": count // op.group} if depthwise else {}
+    version = (2 if max(window.dilations) > 1 else 1) if depthwise else 6 if op.group > 1 else 1
+    laid_out = e.constant(np.ascontiguousarray(array.transpose(order)), weight.name) if array is not None else e.transposed(w, order)
+    e.op(
+        name,
+        [source, laid_out, bias_of(e, bias, count)],
+        [target.tensor],
+        version,
+        **window_options(window),
+        **options,
+        fusedActivationFunction=target.activation,
+    )
+    target.finish()
+
+
+def window_options(window: Window) -> dict[str, Any]:
+    """The fields of the option tables of kernels with two spatial dimensions."""
+    return {
+        "padding": window.padding,
+        "strideH": window.strides[0],
+        "strideW": window.strides[1],
+        "dilationHFactor": window.dilations[0],
+        "dilationWFactor": window.dilations[1],
+    }
+
+
+def _volume(e: Emitter, node: Node, window: Window, shape: Sequence[int]) -> None:
+    op, x, weight = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, ChannelsLastConv) and x is not None and weight is not None
+    source = padded(e, e.operand(x), window.begins, window.ends)
+    result, code = e.activated(node)
+    options = {
+        "padding": window.padding,
+        **{f"stride{axis}": n for axis, n in zip("DHW", window.strides, strict=True)},
+        **{f"dilation{axis}Factor": n for axis, n in zip("DHW", window.dilations, strict=True)},
+        "fusedActivationFunction": code,
+    }
+    w = filters(e, weight, (2, 3, 4, 1, 0))
+    bias = bias_of(e, node.operand(2), shape[0])
+    if op.group == 1:
+        e.op("CONV_3D", [source, w, bias], [result], **options)
+        return
+    parts = split_channels(e, source, op.group)
+    kernels, biases = split_last(e, w, op.group), split_last(e, bias, op.group)
+    results = []
+    for part, kernel, offset in zip(parts, kernels, biases, strict=True):
+        y = e.temporary([*e.shape(result)[:-1], shape[0] // op.group], e.dtype(result))
+        e.op("CONV_3D", [part, kernel, offset], [y], **options)
+        results.append(y)
+    e.op("CONCATENATION", results, [result], axis=len(shape) - 1, fusedActivationFunction=0)
+
+
+def split_channels(e: Emitter, x: int, parts: int) -> list[int]:
+    """The channels in equal parts."""
+    shape = e.shape(x)
+    assert shape[-1] is not None
+    results = [e.temporary([*shape[:-1], shape[-1] // parts], e.dtype(x)) for _ in range(parts)]
+    e.op("SPLIT", [e.constant(np.asarray(len(shape) - 1, np.int32)), x], results, numSplits=parts)
+    return results
+
+
+def split_last(e: Emitter, x: int, parts: int) -> list[int]:
+    """The last axis in equal parts, now when the tensor is constant."""
+    array = e.known(x)
+    if array is None:
+        return split_channels(e, x, parts)
+    return [e.constant(np.ascontiguousarray(part)) for part in np.split(array, parts, axis=-1)]

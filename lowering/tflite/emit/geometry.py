@@ -1,0 +1,180 @@
+"""Sliding windows as LiteRT's kernels take them: padding SAME or VALID, and explicit pads as an operator before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.dtypes import DType
+from ....ir.ops.windows import explicit_pads, per_axis, resolved_pads, same_pads
+from ..emitter import Emitter
+
+Sizes = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window over the spatial axes.
+
+    Attributes:
+        padding: ``SAME`` when the kernel's own padding is exactly what is wanted, else ``VALID``.
+        begins: explicit pads before the operator, zero for ``SAME``.
+        ends: likewise at the end.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    padding: str
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """How far each window reaches."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
+    @property
+    def is_padded(self) -> bool:
+        return any(self.begins) or any(self.ends)
+
+    def in_two_dimensions(self) -> Window:
+        """The window of a line as one of an image of height 1."""
+        if len(self.kernel) != 1:
+            return self
+        return Window((1, *self.kernel), (1, *self.strides), (1, *self.dilations), self.padding, (0, *self.begins), (0, *self.ends))
+
+
+def window_of(op: Any, spatial: Sizes, kernel: Sequence[int]) -> Window | str:
+    """The window of an operator with the attributes of Conv over axes of these sizes, or why it cannot be told before the run."""
+    rank = len(kernel)
+    strides, dilations = per_axis(op.strides, rank, "strides"), per_axis(op.dilations, rank, "dilations")
+    lower_needs_sizes = op.auto_pad == "SAME_LOWER" and any(s > 1 for s in strides)
+    if lower_needs_sizes and not all(isinstance(n, int) for n in spatial):
+        return "SAME_LOWER pads by sizes that are known at run time only"
+    if op.auto_pad == "SAME_UPPER":
+        return Window(tuple(kernel), strides, dilations, "SAME", (0,) * rank, (0,) * rank)
+    if op.auto_pad == "SAME_LOWER":  # with stride 1 the sizes do not matter
+        pads = same_pads([n if isinstance(n, int) else 1 for n in spatial], kernel, strides, dilations, "SAME_LOWER")
+        if not any(s > 1 for s in strides):
+            totals = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+            pads = (*(t - t // 2 for t in totals), *(t // 2 for t in totals))
+    else:
+        pads = explicit_pads(op.pads, rank, op.auto_pad)
+    return window_with(tuple(kernel), strides, dilations, tuple(pads), spatial)
+
+
+def window_with(
+    kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...], pads: tuple[int, ...], spatial: Sizes
+) -> Window:
+    """A window with explicit pads, as SAME where that is the same for the sizes at hand."""
+    rank = len(kernel)
+    if not any(pads):
+        return Window(kernel, strides, dilations, "VALID", pads[:rank], pads[rank:])
+    if all(
+        _is_same(n, k, s, d, pads[i], pads[i + rank])
+        for i, (n, k, s, d) in enumerate(zip(spatial, kernel, strides, dilations, strict=True))
+    ):
+        return Window(kernel, strides, dilations, "SAME", (0,) * rank, (0,) * rank)
+    return Window(kernel, strides, dilations, "VALID", pads[:rank], pads[rank:])
+
+
+def _is_same(size: Any, kernel: int, stride: int, dilation: int, begin: int, end: int) -> bool:
+    """Whether SAME pads so, and gives as many windows as the explicit pads."""
+    if stride == 1:
+        total = (kernel - 1) * dilation
+        return (begin, end) == (total // 2, total - total // 2)
+    if not isinstance(size, int):
+        return False
+    if (begin, end) == tuple(resolved_pads((size,), (kernel,), (stride,), (dilation,), None, "SAME_UPPER")):
+        return True
+    extent, count = (kernel - 1) * dilation + 1, -(-size // stride)
+    total = max((count - 1) * stride + extent - size, 0)  # a larger end pad that no window reaches makes no difference
+    return begin == total // 2 and end >= total - total // 2 and (size + begin + end - extent) // stride + 1 == count
+
+
+def output_sizes(window: Window, spatial: Sizes) -> list[int | None]:
+    """The numbers of windows, None where sizes are known at run time only."""
+    result: list[int | None] = []
+    for i, n in enumerate(spatial):
+        if not isinstance(n, int):
+            result.append(None)
+        elif window.padding == "SAME":
+            result.append(-(-n // window.strides[i]))
+        else:
+            result.append((n + window.begins[i] + window.ends[i] - window.extents[i]) // window.strides[i] + 1)
+    return result
+
+
+def padded(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], fill: float | None = None) -> int:
+    """The spatial axes of ``[batch, *spatial, channels]`` padded (cropped where negative), with zeros or ``fill``."""
+    if any(p < 0 for p in (*begins, *ends)):
+        x = cropped(e, x, [max(-p, 0) for p in begins], [max(-p, 0) for p in ends])
+        begins, ends = [max(p, 0) for p in begins], [max(p, 0) for p in ends]
+    if not any(begins) and not any(ends):
+        return x
+    amounts = np.zeros((len(begins) + 2, 2), np.int32)
+    amounts[1:-1, 0], amounts[1:-1, 1] = begins, ends
+    shape = [n if n is None else n + int(b) + int(a) for n, (b, a) in zip(e.shape(x), amounts, strict=True)]
+    y = e.temporary(shape, e.dtype(x))
+    if fill is None:
+        e.op("PAD", [x, e.constant(amounts)], [y])
+    else:
+        e.op("PADV2", [x, e.constant(amounts), e.number(fill, e.dtype(x))], [y])
+    return y
+
+
+def cropped(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int]) -> int:
+    """Elements taken away from the spatial axes of ``[batch, *spatial, channels]``."""
+    if not any(begins) and not any(ends):
+        return x
+    shape = e.shape(x)
+    first, last = [0, *begins, 0], [0, *(-p for p in ends), 0]
+    mask = sum(1 << axis for axis, p in enumerate(last) if p == 0)
+    sizes = [n if n is None else n - b + a for n, b, a in zip(shape, first, last, strict=True)]
+    y = e.temporary(sizes, e.dtype(x))
+    e.op("STRIDED_SLICE", [x, e.ints(first), e.ints(last), e.ints([1] * len(shape))], [y], beginMask=0, endMask=mask)
+    return y
+
+
+def as_image(e: Emitter, x: int) -> int:
+    """``[batch, length, channels]`` as an image of height 1."""
+    batch, length, channels = e.shape(x)
+    if None not in (batch, length) or [batch, length, channels].count(None) == 1:
+        return e.reshaped(x, [batch, 1, length, channels])
+    y = e.temporary([batch, 1, length, channels], e.dtype(x))
+    e.op("EXPAND_DIMS", [x, e.ints([1])], [y])
+    return y
+
+
+def as_line_into(e: Emitter, x: int, y: int) -> None:
+    """An image of height 1 as ``[batch, length, channels]``."""
+    batch, _, length, channels = e.shape(x)
+    shape = [batch, length, channels]
+    if shape.count(None) <= 1:
+        e.reshape_into(x, y, shape)
+    else:
+        e.op("SQUEEZE", [x], [y], squeezeDims=[1])
+
+
+def product_of(sizes: Sizes) -> int | None:
+    """The product of sizes, None when one is known at run time only."""
+    total = 1
+    for size in sizes:
+        if size is None:
+            return None
+        total *= size
+    return total
+
+
+def merged(e: Emitter, x: int, first: int, last: int) -> int:
+    """The axes from ``first`` to ``last`` (included) as one."""
+    shape = e.shape(x)
+    sizes = [*shape[:first], product_of(shape[first : last + 1]), *shape[last + 1 :]]
+    return e.reshaped(x, sizes)
+
+
+FLOATS = frozenset((DType.FLOAT,))
