@@ -140,11 +140,11 @@ class DynamicQuantizeLSTM(Op):
         b, lengths, h, c, p, w_scale, w_zero, r_scale, r_zero = rest
         if w_scale is None or w_zero is None or r_scale is None or r_zero is None:
             raise Diagnostic(E_EVALUATE, "DynamicQuantizeLSTM needs the scales and zero points of both weights")
-        weights = [_dequantized(*t) for t in ((w, w_scale, w_zero), (r, r_scale, r_zero))]
+        weights = [dequantized_recurrent(*t) for t in ((w, w_scale, w_zero), (r, r_scale, r_zero))]
         return self._float().evaluate(x, weights[0], weights[1], b, lengths, h, c, p)
 
 
-def _dequantized(weight: Array, scale: Array, zero_point: Array) -> Array:
+def dequantized_recurrent(weight: Array, scale: Array, zero_point: Array) -> Array:
     """``[directions, rows, gates]`` weights as float32 ``[directions, gates, rows]``."""
     form = (weight.shape[0], 1, -1)
     values = (weight.astype(np.float32) - zero_point.astype(np.float32).reshape(form)) * scale.reshape(form)

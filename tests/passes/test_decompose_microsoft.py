@@ -9,6 +9,7 @@ import pytest
 
 from edgec.ir.op import Op
 from edgec.ir.ops.microsoft_attention import MsAttention, MsRotaryEmbedding, MultiHeadAttention
+from edgec.ir.ops.microsoft_dynamic import DynamicQuantizeLSTM
 from edgec.ir.ops.microsoft_elementwise import BiasAdd, BiasGelu, FastGelu, FusedConv, FusedGemm, FusedMatMul, MsGelu, QuickGelu
 from edgec.ir.ops.microsoft_grouped import GroupQueryAttention
 from edgec.ir.ops.microsoft_normalization import (
@@ -213,3 +214,14 @@ def test_low_bit_weights(bits: int, with_zeros: bool) -> None:
     )  # fmt: skip
     weight = next(v for v in graph.constants() if v.dtype is not None and v.dtype.short in ("u4", "u8") and v.rank == 2)
     assert weight.shape is not None and weight.shape[0] == columns
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_lstm_with_8_bit_weights(direction: str) -> None:
+    n, hidden, size = (2 if direction == "bidirectional" else 1), 4, 3
+    weights = [codes(n, rows, 4 * hidden, low=-127, high=127, dtype=np.int8) for rows in (size, hidden)]
+    scales = [np.full(n, 0.01, np.float32), np.full(n, 3, np.int8)]
+    operands = [reals(5, 2, size), *weights, reals(n, 8 * hidden), None, reals(n, 2, hidden), None, None, *scales, *scales]
+    op = DynamicQuantizeLSTM(hidden_size=hidden, direction=direction)
+    graph = check("dynamic-lstm-to-float", op, *operands, outputs=3, constants=(1, 2, 8, 9, 10, 11), symbolic=("0.0",))
+    assert [node.op.op_name for node in graph] == ["LSTM"]
