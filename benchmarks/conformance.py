@@ -37,8 +37,14 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 STATUSES = ("pass", "refused", "wrong", "crash", "error")
-ROUTES = ("ort", "openvino", "edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt")
-ROUTE_PACKAGES = {"ort": "onnxruntime", "portable": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt-rtx"}
+ROUTES = ("ort", "openvino", "edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt", "edgec-tflite")
+ROUTE_PACKAGES = {
+    "ort": "onnxruntime",
+    "portable": "onnxruntime",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt-rtx",
+    "tflite": "ai-edge-litert",
+}
 HARNESS_VERSION = 4  # raise it when a route of this harness judges differently
 CASES_VERSION = 2  # raise it when the stored cases change
 CASES_PER_WORKER = 400

@@ -434,6 +434,12 @@ def route_edgec_openvino(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
     return _edgec_bundle("openvino", model, feeds, folder)
 
 
+@route("edgec-tflite")
+def route_edgec_tflite(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
+    """edgec emits a .tflite file and runs it in LiteRT."""
+    return _edgec_bundle("tflite", model, feeds, folder)
+
+
 @route("edgec-tensorrt")
 def route_edgec_tensorrt(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
     """edgec builds an engine for SM86 ahead of time; the typed ONNX model that it was built from runs in ONNX Runtime."""
@@ -452,7 +458,7 @@ def _with_bound_parameters(inner: Route) -> Route:
     return lambda model, feeds, folder: inner(*_bound(model, feeds), folder)
 
 
-for _name in ("edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt"):
+for _name in ("edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt", "edgec-tflite"):
     ROUTES[f"{_name}-bound"] = _with_bound_parameters(ROUTES[_name])
 
 
