@@ -64,6 +64,11 @@ def is_view(node: Node) -> bool:
     return node.op.op_name in VIEWS and not node.op.domain
 
 
+def computes_shapes(node: Node) -> bool:
+    """Whether the results are small integer tensors whose elements inference knows: arithmetic on shapes, no data."""
+    return bool(node.outputs) and all(v.content is not None for v in node.outputs)
+
+
 def geometry(node: Node, im2col: bool = False) -> Geometry:
     """Class and sizes of a node; of class ``unknown`` when the operator or a shape that it needs is not known.
 
@@ -76,6 +81,8 @@ def geometry(node: Node, im2col: bool = False) -> Geometry:
     if not isinstance(node.op, Opaque):
         if name == "Region":
             found = _region(node, im2col)
+        elif computes_shapes(node) and not is_view(node):
+            found = Geometry("control", {"elements": _result_elements(node)}, "shape")
         elif name in CONVOLUTIONS:
             found = _convolution(node, im2col)
         else:
@@ -245,9 +252,9 @@ def _reduction(node: Node) -> Geometry | None:
         return None
     axes = _attribute(node, "axes") or (node.inputs[1].ints if len(node.inputs) > 1 and node.inputs[1] is not None else None)
     last = len(data) - 1
-    inner = axes is not None and all(a not in (-1, last) for a in axes) and len(data) > 0
+    inner = axes is not None and last >= 0 and all(a not in (-1, last) for a in axes)
     window = node.op.op_name.endswith("Pool") and not node.op.op_name.startswith(("Global", "QLinearGlobal"))
-    sizes = {"elements": product(data), "results": results, "run": data[-1] if inner else 1}
+    sizes = {"elements": product(data), "results": results, "run": data[last] if inner else 1}
     return Geometry("reduction", sizes, "window" if window else "")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dims import Expr, maximum
+from ..ir.dims import maximum
 
 Size = Any  # int, Expr or an array of float64
 Sizes = Mapping[str, Size]
@@ -48,9 +48,9 @@ class KernelClass:
 
 def largest(left: Size, right: Size) -> Size:
     """The greater of two sizes, of whatever kind they are."""
-    if isinstance(left, int | Expr) and isinstance(right, int | Expr):
-        return maximum(left, right)
-    return np.maximum(left, right)
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return np.maximum(left, right)
+    return maximum(left, right)
 
 
 def ceiling(size: Size, unit: int) -> Size:

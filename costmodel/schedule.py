@@ -25,6 +25,7 @@ _PARTIAL = ("Gather", "GatherElements", "GatherND", "Slice", "Split", "GatherBlo
 _UNREAD = ("Shape", "Size", "ConstantOfShape", "EyeLike", "SequenceLength", "RandomNormalLike", "RandomUniformLike")
 _INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
             "QAttention", "DynamicQuantizeLSTM")  # fmt: skip
+_NOT_FOLDED = ("QuantizeLinear", "DequantizeLinear")  # of constants: what quantised weights look like
 TYPICAL = 64  # of a symbol, where an order is needed before sizes are known
 
 
@@ -180,10 +181,14 @@ class _Builder:
         self.outputs: set[Value] = set()
         self.position: dict[object, int] = {}
         self.alias: dict[Value, Value] = {}
+        self.folded: set[Value] = set()
 
     # -- nodes -------------------------------------------------------------------------------------------------------
     def add(self, graph: Graph, count: Dim) -> None:
         for node in graph:
+            if self._is_constant(node):
+                self.folded.update(node.outputs)
+                continue
             if self.fold and self._fold(node):
                 continue
             if is_view(node):
@@ -195,6 +200,12 @@ class _Builder:
                 self._control(node, count)
             else:
                 self._append(node, count, tuple(self._accesses(node)))
+
+    def _is_constant(self, node: Node) -> bool:
+        """Whether the result is the same in every run: runtimes compute it when they load the model."""
+        if not node.op.pure or node.regions or isinstance(node.op, Opaque) or node.op.op_name in _NOT_FOLDED:
+            return False
+        return all(v is None or v.is_constant or v in self.folded for v in node.inputs)
 
     def _append(self, node: Node, count: Dim, accesses: tuple[Access, ...]) -> None:
         found = geometry(node, self.im2col)
@@ -257,7 +268,11 @@ class _Builder:
         if operand is None or name not in ("QuantizeLinear", "DequantizeLinear"):
             return False
         if name == "DequantizeLinear":
-            if not operand.is_constant and not (operand.producer is not None and operand.producer.op.op_name == "QuantizeLinear"):
+            if (
+                not operand.is_constant
+                and operand not in self.folded
+                and not (operand.producer is not None and operand.producer.op.op_name == "QuantizeLinear")
+            ):
                 return False
             self.alias[node.output] = operand
             return True
@@ -292,8 +307,9 @@ class _Builder:
         key: object = id(root.data) if root.data is not None else root
         found = self.position.get(key)
         if found is None:
-            size = self.precision.bytes(root.type, root.is_constant)
-            role: Role = "weight" if root.is_constant else "input" if root.is_input else "output" if root in self.outputs else "activation"
+            fixed = root.is_constant or root in self.folded
+            size = self.precision.bytes(root.type, fixed)
+            role: Role = "weight" if fixed else "input" if root.is_input else "output" if root in self.outputs else "activation"
             found = self.position[key] = len(self.tensors)
             self.tensors.append(Tensor(root.name, size if size is not None else 0, role))
         return found
