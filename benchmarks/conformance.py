@@ -37,7 +37,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 STATUSES = ("pass", "refused", "wrong", "crash", "error")
-ROUTES = ("ort", "openvino", "edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt", "edgec-tflite")
+ROUTES = ("ort", "openvino", "edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt", "edgec-tflite", "edgec-coreml")
 ROUTE_PACKAGES = {
     "ort": "onnxruntime",
     "portable": "onnxruntime",

@@ -434,6 +434,12 @@ def route_edgec_openvino(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
     return _edgec_bundle("openvino", model, feeds, folder)
 
 
+@route("edgec-coreml")
+def route_edgec_coreml(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
+    """Compiled by edgec for Core ML, its package evaluated operator by operator."""
+    return _edgec_bundle("coreml", model, feeds, folder)
+
+
 @route("edgec-tflite")
 def route_edgec_tflite(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
     """edgec emits a .tflite file and runs it in LiteRT."""
@@ -458,7 +464,7 @@ def _with_bound_parameters(inner: Route) -> Route:
     return lambda model, feeds, folder: inner(*_bound(model, feeds), folder)
 
 
-for _name in ("edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt", "edgec-tflite"):
+for _name in ("edgec-portable", "edgec-ort", "edgec-openvino", "edgec-tensorrt", "edgec-tflite", "edgec-coreml"):
     ROUTES[f"{_name}-bound"] = _with_bound_parameters(ROUTES[_name])
 
 

@@ -20,6 +20,11 @@ E_EMISSION = code(
     "A translation gave a result of another shape or element type than the model says. This is a defect of edgec: please report the "
     "node that the message names.",
 )
+_RESERVED = frozenset(
+    "any bool program func tensor list dict tuple true false string state bf16 fp16 fp32 fp64 int8 int16 int32 int64 uint8 uint16 uint32 "
+    "uint64".split()
+)
+"""Words of MIL that cannot be names."""
 _SMALL_INTEGERS = ("int8", "uint8", "int16", "uint16")
 
 
@@ -47,7 +52,7 @@ class Emission:
     def fresh(self, stem: str) -> str:
         """A name that is valid in MIL and not taken."""
         stem = re.sub(r"[^A-Za-z0-9_]", "_", stem) or "v"
-        if not re.match(r"[A-Za-z_]", stem):
+        if not re.match(r"[A-Za-z]", stem) or stem in _RESERVED:
             stem = f"v_{stem}"
         name, number = stem, 0
         while name in self._taken:
@@ -84,17 +89,20 @@ class Emission:
         var = self.var(value)
         if self.kind(var) not in _SMALL_INTEGERS:
             return var
-        if value not in self._widened or self._scopes:
+        if self._scopes:
+            return self.mil.cast(x=var, dtype="int32")
+        if value not in self._widened:
             self._widened[value] = self.mil.cast(x=var, dtype="int32")
         return self._widened[value]
 
     def weight(self, node: Node, index: int) -> Any:
         """An operand that may be a large constant: compressed when the options say so."""
         value = self.required(node, index)
-        if value.data is not None and self._weights is not None and value not in self._vars:
+        scope = self._scopes[-1] if self._scopes else self._vars
+        if value.data is not None and self._weights is not None and value not in scope:
             made = self._weights(self, value)
             if made is not None:
-                self._vars[value] = made
+                scope[value] = made
         return self.wide(value)
 
     def array(self, value: Value) -> Any:
@@ -144,6 +152,10 @@ class Emission:
     def enter(self, node: Node) -> None:
         """Name the operators that follow after a node."""
         self._stem = node.name or node.outputs[0].name or node.op.op_name
+
+    def rename(self, stem: str) -> None:
+        """Go back to naming operators after something that was entered before."""
+        self._stem = stem
 
     @property
     def stem(self) -> str:
