@@ -23,7 +23,9 @@ def _selected(boxes: Array, scores: Array, threshold: float, least: float | None
     """The boxes that survive, best score first; a box's score and class are those of its greatest class score."""
     best, classes = scores.max(axis=1), scores.argmax(axis=1)
     order = np.argsort(-best, kind="stable")
-    waiting = order if least is None else order[best[order] >= least]
+    waiting = order if least is None else order[best[order] > least]
+    if not len(waiting):
+        waiting = order[:1]
     chosen: list[int] = []
     while len(waiting) and len(chosen) < limit:
         first, waiting = int(waiting[0]), waiting[1:]
@@ -45,21 +47,25 @@ def non_maximum_suppression(
     score_threshold: Any = None,
     per_class_suppression: Any = False,
 ) -> tuple[Array, ...]:
-    """Boxes without those that a better one overlaps. Before iOS17 the boxes are rows and their number is a fourth result."""
+    """Boxes without those that a better one overlaps. Before iOS17 the boxes are rows and their number is a fourth result.
+
+    Places that no box takes hold zeros and the index -1. When every score lies below the threshold, the best box is chosen all the same.
+    """
     rows = call.opset < 17
     if not rows:
         boxes, scores = np.swapaxes(boxes, 1, 2), np.swapaxes(scores, 1, 2)
-    if bool(per_class_suppression) and scores.shape[2] > 1:
-        undefined("the documentation does not say to which class a box with several scores belongs")
     limit = int(max_boxes)
     least = None if score_threshold is None else float(score_threshold)
-    picked = [_selected(b, s, float(iou_threshold), least, limit, bool(per_class_suppression)) for b, s in zip(boxes, scores, strict=True)]
-    if any(len(p) < limit for p in picked):
-        undefined(f"fewer than {limit} boxes survive, and the documentation does not say what fills the rest")
-    index = np.array(picked, np.int32).reshape(len(boxes), limit)
-    coordinates, values = np.take_along_axis(boxes, index[..., None], 1), np.take_along_axis(scores, index[..., None], 1)
+    coordinates = np.zeros((len(boxes), limit, 4), boxes.dtype)
+    values = np.zeros((len(boxes), limit, scores.shape[2]), scores.dtype)
+    index = np.full((len(boxes), limit), -1, np.int32)
+    counts = np.zeros(len(boxes), np.int32)
+    for i in range(len(boxes)):
+        chosen = _selected(boxes[i], scores[i], float(iou_threshold), least, limit, bool(per_class_suppression))
+        counts[i] = len(chosen)
+        coordinates[i, : len(chosen)], values[i, : len(chosen)], index[i, : len(chosen)] = boxes[i, chosen], scores[i, chosen], chosen
     if rows:
-        return coordinates, values, index, np.full(len(boxes), limit, np.int32)
+        return coordinates, values, index, counts
     return np.swapaxes(coordinates, 1, 2), np.swapaxes(values, 1, 2), index
 
 

@@ -58,16 +58,15 @@ def l2_norm(x: Array, epsilon: Any = 1e-6) -> Array:
 
 @operator("local_response_norm")
 def local_response_norm(x: Array, size: Any, alpha: Any = 1e-4, beta: Any = 0.75, k: Any = 1.0) -> Array:
-    """Divide each element by a power of the mean square of its channel's neighbours."""
-    width = int(size)
-    if width % 2 == 0:
-        undefined("the documentation does not say which neighbours an even size takes")
-    reach, channels = width // 2, x.shape[1]
+    """Divide each element by a power of k plus the scaled sum of squares of its channel's neighbours, ``size // 2`` before it."""
+    if x.ndim < 4:
+        undefined("the documentation and the tests of coremltools disagree about inputs of rank 3")
+    before, after = int(size) // 2, (int(size) - 1) // 2
     squares = np.square(x)
-    total = np.zeros_like(x)
-    for channel in range(channels):
-        total[:, channel] = squares[:, max(channel - reach, 0) : channel + reach + 1].sum(axis=1)
-    return x / np.power(k + alpha / np.float32(width) * total, beta)
+    total = np.empty_like(x)
+    for channel in range(x.shape[1]):
+        total[:, channel] = squares[:, max(channel - before, 0) : channel + after + 1].sum(axis=1)
+    return x / np.power(k + alpha / np.float32(size) * total, beta)
 
 
 @operator("scaled_dot_product_attention")

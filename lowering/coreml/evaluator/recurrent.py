@@ -1,4 +1,9 @@
-"""Recurrent layers over ``x [sequence, batch, input]``."""
+"""Recurrent layers over ``x [sequence, batch, input]``.
+
+A layer that runs in reverse gives its sequence of states in the order in which it made them: the first one belongs to the last input.
+Of a bidirectional layer both directions are given in the order of the input. (The operators' documentation does not say so; the
+tests of coremltools, which Apple runs on devices, do.)
+"""
 
 from __future__ import annotations
 
@@ -12,18 +17,27 @@ from .errors import unsupported
 from .registry import operator
 from .values import Array
 
+
+def _hard_sigmoid(x: Array) -> Array:
+    return np.clip(np.float32(0.2) * x + np.float32(0.5), 0, 1)
+
+
+# The layers give these no parameters; with their standard ones a scaled tanh is tanh.
 _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "hard_sigmoid": _hard_sigmoid,
     "linear": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
+    "scaled_tanh": np.tanh,
     "sigmoid": logistic,
+    "sigmoid_hard": _hard_sigmoid,
     "tanh": np.tanh,
 }
 
 
 def _function(name: str) -> Callable[[Array], Array]:
-    """An activation by name; the documentation gives no parameters for the scaled and the hard ones."""
+    """An activation by name."""
     known = _FUNCTIONS.get(name.lower())
-    return known if known is not None else unsupported(f"its activation '{name}' has no documented parameters")
+    return known if known is not None else unsupported(f"its activation is '{name}'")
 
 
 def _projected(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -40,13 +54,8 @@ def _steps(x: Array, direction: str) -> list[int]:
 
 
 def _outputs(states: list[Array], final: Array, output_sequence: Any) -> Array:
-    """Every state, in the order of the sequence, or the last one alone."""
+    """Every state, in the order in which they were made, or the last one alone."""
     return np.stack(states) if bool(output_sequence) else final[None]
-
-
-def _one_direction(direction: str, output_sequence: Any) -> None:
-    if direction == "reverse" and bool(output_sequence):
-        unsupported("the documentation does not say in which order a reversed sequence is given")
 
 
 @operator("rnn")
@@ -61,7 +70,6 @@ def rnn(
     activation: str = "tanh",
 ) -> tuple[Array, Array]:
     """``h = activation(W x + R h + b)``."""
-    _one_direction(direction, output_sequence)
     act, inputs, h, states = _function(activation), _projected(x, weight_ih, bias), initial_h, []
     for t in _steps(x, direction):
         h = act(inputs[t] + np.matmul(h, weight_hh.T))
@@ -86,7 +94,6 @@ def gru(
     """Gates in the order reset, output, update; the reset gate is applied to the state before its product."""
     if bool(reset_after) or input_bias is not None:
         unsupported("the documentation of reset_after and input_bias does not say what they compute")
-    _one_direction(direction, output_sequence)
     gate, act, size = _function(recurrent_activation), _function(activation), initial_h.shape[-1]
     inputs, h, states = _projected(x, weight_ih, bias), initial_h, []
     reset_weight, output_weight, update_weight = (weight_hh[i * size : (i + 1) * size].T for i in range(3))
@@ -120,20 +127,21 @@ def lstm(
     activation: str = "tanh",
     clip: Any = None,
 ) -> tuple[Array, Array, Array]:
-    """Gates in the order input, forget, output, cell; of two directions the results lie side by side along the last axis."""
-    if clip is not None:
-        unsupported("the documentation does not say which value 'clip' limits")
+    """Gates in the order input, forget, output, cell; of two directions the results lie side by side along the last axis.
+
+    ``clip`` limits the cell.
+    """
     functions = _function(recurrent_activation), _function(cell_activation), _function(activation)
+    limit = np.float32(np.inf) if clip is None else np.float32(clip)
     if direction != "bidirectional":
-        _one_direction(direction, output_sequence)
-        states, h, c = _lstm(x, initial_h, initial_c, weight_ih, weight_hh, bias, peephole, direction, functions)
+        states, h, c = _lstm(x, initial_h, initial_c, weight_ih, weight_hh, bias, peephole, direction, functions, limit)
         return _outputs(states, h, output_sequence), h, c
     if weight_ih_back is None or weight_hh_back is None:
         unsupported("it has no weights for the backward direction")
     half = initial_h.shape[-1] // 2
-    states, h, c = _lstm(x, initial_h[:, :half], initial_c[:, :half], weight_ih, weight_hh, bias, peephole, "forward", functions)
+    states, h, c = _lstm(x, initial_h[:, :half], initial_c[:, :half], weight_ih, weight_hh, bias, peephole, "forward", functions, limit)
     backward = (weight_ih_back, weight_hh_back, bias_back, peephole_back)
-    back_states, back_h, back_c = _lstm(x, initial_h[:, half:], initial_c[:, half:], *backward, "reverse", functions)
+    back_states, back_h, back_c = _lstm(x, initial_h[:, half:], initial_c[:, half:], *backward, "reverse", functions, limit)
     both = [np.concatenate(pair, -1) for pair in zip(states, back_states[::-1], strict=True)]
     final_h, final_c = np.concatenate((h, back_h), -1), np.concatenate((c, back_c), -1)
     return _outputs(both, final_h, output_sequence), final_h, final_c
@@ -149,6 +157,7 @@ def _lstm(
     peephole: Array | None,
     direction: str,
     functions: tuple[Any, Any, Any],
+    limit: Any,
 ) -> tuple[list[Array], Array, Array]:
     """The states in the order of processing, the last state and the last cell."""
     gate, cell_function, output_function = functions
@@ -157,7 +166,7 @@ def _lstm(
     for t in _steps(x, direction):
         i, f, o, z = np.split(inputs[t] + np.matmul(h, weight_hh.T), 4, -1)
         i, f = gate(i + p_in * c), gate(f + p_forget * c)
-        c = f * c + i * cell_function(z)
+        c = np.clip(f * c + i * cell_function(z), -limit, limit)
         h = gate(o + p_out * c) * output_function(c)
         states.append(h)
     return states, h, c

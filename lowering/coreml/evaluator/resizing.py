@@ -1,4 +1,7 @@
-"""Resizing images along their last axes."""
+"""Resizing images along their last axes.
+
+The documentation does not say how the nearest neighbour is found; the tests of coremltools, which Apple runs on devices, show it.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +46,10 @@ def linear(x: Array, places: Array, axis: int) -> Array:
     return low + (np.take(x, above, axis) - low) * weight
 
 
-def nearest(x: Array, places: Array, axis: int, mode: str) -> Array:
-    """The element at or before each position for the default mode, else the nearest; ties have no documented choice."""
-    if mode == "DEFAULT":
-        return np.take(x, np.floor(places + 1e-9).astype(np.int64), axis)
-    if np.any(np.abs(places - np.floor(places) - 0.5) < 1e-6):
-        undefined("a sample lies between two elements, and the documentation does not say which one is the nearest")
-    return np.take(x, np.rint(places).astype(np.int64), axis)
+def nearest(x: Array, size: int, axis: int) -> Array:
+    """The elements under the centres of ``size`` equal parts of an axis (as TensorFlow does with half-pixel centres)."""
+    length = x.shape[axis]
+    return np.take(x, (2 * np.arange(size) + 1) * length // (2 * size), axis)
 
 
 def _bilinear(x: Array, height: int, width: int, mode: str) -> Array:
@@ -81,19 +81,24 @@ def upsample_bilinear(
     return _bilinear(x, *_scaled(x, scale_factor_height, scale_factor_width), mode)
 
 
-def _nearest(x: Array, height: int, width: int) -> Array:
-    y = nearest(x, grid("DEFAULT", x.shape[-2], height), -2, "DEFAULT")
-    return nearest(y, grid("DEFAULT", x.shape[-1], width), -1, "DEFAULT")
-
-
 @operator("resize_nearest_neighbor", moves=True)
 def resize_nearest_neighbor(x: Array, target_size_height: Any, target_size_width: Any) -> Array:
-    return _nearest(x, int(target_size_height), int(target_size_width))
+    return nearest(nearest(x, int(target_size_height), -2), int(target_size_width), -1)
 
 
 @operator("upsample_nearest_neighbor", moves=True)
 def upsample_nearest_neighbor(x: Array, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> Array:
-    return _nearest(x, *_scaled(x, scale_factor_height, scale_factor_width))
+    """The element at ``floor(i / scale)`` (as PyTorch does)."""
+    height, width = _scaled(x, scale_factor_height, scale_factor_width)
+    return _repeated(_repeated(x, height, float(scale_factor_height), -2), width, float(scale_factor_width), -1)
+
+
+def _repeated(x: Array, size: int, scale: float, axis: int) -> Array:
+    by_size = np.arange(size) * x.shape[axis] // size
+    by_scale = np.minimum(np.floor(np.arange(size) / scale + 1e-6).astype(np.int64), x.shape[axis] - 1)
+    if np.any(by_size != by_scale):
+        undefined(f"the scale {scale} and the ratio of the sizes {x.shape[axis]} and {size} choose different elements")
+    return np.take(x, by_size, axis)
 
 
 @operator("resize")
@@ -103,13 +108,15 @@ def resize(x: Array, shape: Any, resized_dims: Any, interpolation_mode: str = "L
     sizes = axis_list(shape)
     y = x
     for axis, size in zip(range(x.ndim - count, x.ndim), sizes[len(sizes) - count :], strict=True):
-        places = grid(sampling_mode, x.shape[axis], size or x.shape[axis])
+        size = size or x.shape[axis]
         if interpolation_mode == "NEAREST_NEIGHBOR":
-            y = nearest(y, places, axis, sampling_mode)
+            if sampling_mode != "DEFAULT":
+                undefined(f"the documentation does not say which element is the nearest in mode '{sampling_mode}'")
+            y = nearest(y, size, axis)
         elif interpolation_mode == "LINEAR":
             if x.dtype.kind != "f":
                 undefined("the documentation does not say how interpolated integers are rounded")
-            y = linear(y, places, axis)
+            y = linear(y, grid(sampling_mode, x.shape[axis], size), axis)
         else:
             unsupported(f"its interpolation_mode is '{interpolation_mode}'")
     return y
