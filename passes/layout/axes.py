@@ -173,9 +173,7 @@ def gather(node: Node, port: Port) -> Alternate | None:
     if plain_perm(port) is None:
         return None
     axis, count = op.axis % x.rank, indices.rank
-    groups = [
-        Group((a,), (a,) if a < axis else tuple(range(axis, axis + count)) if a == axis else (a + count - 1,)) for a in range(x.rank)
-    ]
+    groups = [Group((a,), (a,) if a < axis else tuple(range(axis, axis + count)) if a == axis else (a + count - 1,)) for a in range(x.rank)]
     forms = gathered_forms(node, port, groups, axis)
     if forms is None:
         return None

@@ -159,5 +159,3 @@ class Rebuilder:
         shuffle = form.shuffle
         assert isinstance(shuffle, Shuffle)
         return b.add(Gather(axis=form.position(shuffle.axis)), value, b.ints(indices))
-
-

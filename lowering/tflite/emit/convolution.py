@@ -42,16 +42,19 @@ def window_at(node: Node) -> Window | str:
     return window_of(node.op, x.shape[1:-1], weight.tensor.static_shape[2:])  # type: ignore[index]
 
 
-def filters(e: Emitter, weight: Value, perm: Sequence[int]) -> int:
-    """The filters in the order of axes that a kernel wants: laid out now when constant."""
-    if weight.data is not None:
-        return e.constant(np.ascontiguousarray(weight.data.numpy().transpose(perm)), weight.name)
-    return e.transposed(e.operand(weight), perm)
-
-
 def bias_of(e: Emitter, bias: Value | None, count: int) -> int:
     """The bias, zeros when there is none."""
     return e.operand(bias) if bias is not None else e.constant(np.zeros(count, np.float32))
+
+
+def plane_filters(e: Emitter, weight: Value, perm: Sequence[int]) -> int:
+    """Filters of one or two spatial dimensions in the order of axes that a kernel of two wants: laid out now when constant."""
+    shape = weight.tensor.static_shape
+    assert shape is not None
+    shape = shape if len(shape) == 4 else (*shape[:2], 1, shape[2])
+    if weight.data is not None:
+        return e.constant(np.ascontiguousarray(weight.data.numpy().reshape(shape).transpose(perm)), weight.name)
+    return e.transposed(e.reshaped(e.operand(weight), shape), perm)
 
 
 class Target:
@@ -93,11 +96,6 @@ def convolution(e: Emitter, node: Node) -> None:
     source = e.operand(x)
     if len(shape) == 3:
         window, source = window.in_two_dimensions(), as_image(e, source)
-        w = e.reshaped(e.operand(weight), (*shape[:2], 1, shape[2])) if weight.data is None else -1
-        array = None if weight.data is None else weight.data.numpy()[:, :, None, :]
-    else:
-        w = e.operand(weight) if weight.data is None else -1
-        array = None if weight.data is None else weight.data.numpy()
     target = Target(e, node, output_sizes(window, e.shape(source)[1:-1]), count)
     source = padded(e, source, window.begins, window.ends)
     depthwise = op.group == channels and op.group > 1
@@ -105,10 +103,9 @@ def convolution(e: Emitter, node: Node) -> None:
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     options: dict[str, Any] = {"depthMultiplier": count // op.group} if depthwise else {}
     version = (2 if max(window.dilations) > 1 else 1) if depthwise else 6 if op.group > 1 else 1
-    laid_out = e.constant(np.ascontiguousarray(array.transpose(order)), weight.name) if array is not None else e.transposed(w, order)
     e.op(
         name,
-        [source, laid_out, bias_of(e, bias, count)],
+        [source, plane_filters(e, weight, order), bias_of(e, bias, count)],
         [target.tensor],
         version,
         **window_options(window),
@@ -121,7 +118,7 @@ def convolution(e: Emitter, node: Node) -> None:
 def window_options(window: Window) -> dict[str, Any]:
     """The fields of the option tables of kernels with two spatial dimensions."""
     return {
-        "padding": window.padding,
+        "padding": window.code,
         "strideH": window.strides[0],
         "strideW": window.strides[1],
         "dilationHFactor": window.dilations[0],
@@ -135,38 +132,52 @@ def _volume(e: Emitter, node: Node, window: Window, shape: Sequence[int]) -> Non
     source = padded(e, e.operand(x), window.begins, window.ends)
     result, code = e.activated(node)
     options = {
-        "padding": window.padding,
+        "padding": window.code,
         **{f"stride{axis}": n for axis, n in zip("DHW", window.strides, strict=True)},
         **{f"dilation{axis}Factor": n for axis, n in zip("DHW", window.dilations, strict=True)},
         "fusedActivationFunction": code,
     }
-    w = filters(e, weight, (2, 3, 4, 1, 0))
-    bias = bias_of(e, node.operand(2), shape[0])
+    kernels = filter_parts(e, weight, (2, 3, 4, 1, 0), op.group)
+    biases = vector_parts(e, node.operand(2), shape[0], op.group)
     if op.group == 1:
-        e.op("CONV_3D", [source, w, bias], [result], **options)
+        e.op("CONV_3D", [source, kernels[0], biases[0]], [result], **options)
         return
-    parts = split_channels(e, source, op.group)
-    kernels, biases = split_last(e, w, op.group), split_last(e, bias, op.group)
     results = []
-    for part, kernel, offset in zip(parts, kernels, biases, strict=True):
+    for part, kernel, offset in zip(split_last(e, source, op.group), kernels, biases, strict=True):
         y = e.temporary([*e.shape(result)[:-1], shape[0] // op.group], e.dtype(result))
         e.op("CONV_3D", [part, kernel, offset], [y], **options)
         results.append(y)
     e.op("CONCATENATION", results, [result], axis=len(shape) - 1, fusedActivationFunction=0)
 
 
-def split_channels(e: Emitter, x: int, parts: int) -> list[int]:
-    """The channels in equal parts."""
-    shape = e.shape(x)
-    assert shape[-1] is not None
-    results = [e.temporary([*shape[:-1], shape[-1] // parts], e.dtype(x)) for _ in range(parts)]
-    e.op("SPLIT", [e.constant(np.asarray(len(shape) - 1, np.int32)), x], results, numSplits=parts)
-    return results
+def filter_parts(e: Emitter, weight: Value, perm: Sequence[int], groups: int) -> list[int]:
+    """The filters of each group (slices of axis 0) in the order of axes that a kernel wants."""
+    if weight.data is not None:
+        parts = np.split(weight.data.numpy(), groups)
+        return [e.constant(np.ascontiguousarray(part.transpose(perm))) for part in parts]
+    return split_axis(e, e.transposed(e.operand(weight), perm), list(perm).index(0), groups)
+
+
+def vector_parts(e: Emitter, bias: Value | None, count: int, groups: int) -> list[int]:
+    """The bias of each group, zeros when there is none."""
+    if bias is not None and bias.data is None:
+        return split_last(e, e.operand(bias), groups)
+    array = np.zeros(count, np.float32) if bias is None or bias.data is None else bias.data.numpy()
+    return [e.constant(np.ascontiguousarray(part)) for part in np.split(array, groups)]
 
 
 def split_last(e: Emitter, x: int, parts: int) -> list[int]:
-    """The last axis in equal parts, now when the tensor is constant."""
-    array = e.known(x)
-    if array is None:
-        return split_channels(e, x, parts)
-    return [e.constant(np.ascontiguousarray(part)) for part in np.split(array, parts, axis=-1)]
+    """The channels in equal parts."""
+    return split_axis(e, x, len(e.shape(x)) - 1, parts)
+
+
+def split_axis(e: Emitter, x: int, axis: int, parts: int) -> list[int]:
+    """A tensor in equal parts along an axis; the tensor itself for one part."""
+    if parts == 1:
+        return [x]
+    shape = e.shape(x)
+    size = shape[axis]
+    assert size is not None
+    results = [e.temporary([*shape[:axis], size // parts, *shape[axis + 1 :]], e.dtype(x)) for _ in range(parts)]
+    e.op("SPLIT", [e.constant(np.asarray(axis, np.int32)), x], results, numSplits=parts)
+    return results

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.dtypes import DType
-from ....ir.ops.windows import explicit_pads, per_axis, resolved_pads, same_pads
+from ....ir.ops.windows import explicit_pads, per_axis, same_pads
 from ..emitter import Emitter
+from ..schema import enumerator
 
 Sizes = Sequence[Any]
 
@@ -20,6 +20,9 @@ class Window:
     """A window over the spatial axes.
 
     Attributes:
+        kernel: sizes of the window.
+        strides: steps between windows.
+        dilations: steps between the elements of a window.
         padding: ``SAME`` when the kernel's own padding is exactly what is wanted, else ``VALID``.
         begins: explicit pads before the operator, zero for ``SAME``.
         ends: likewise at the end.
@@ -38,8 +41,9 @@ class Window:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
     @property
-    def is_padded(self) -> bool:
-        return any(self.begins) or any(self.ends)
+    def code(self) -> int:
+        """The padding as option tables hold it."""
+        return enumerator("Padding", self.padding)
 
     def in_two_dimensions(self) -> Window:
         """The window of a line as one of an image of height 1."""
@@ -70,30 +74,30 @@ def window_of(op: Any, spatial: Sizes, kernel: Sequence[int]) -> Window | str:
 def window_with(
     kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...], pads: tuple[int, ...], spatial: Sizes
 ) -> Window:
-    """A window with explicit pads, as SAME where that is the same for the sizes at hand."""
+    """A window with explicit pads: as SAME where that is the same, without end pads that no window reaches."""
     rank = len(kernel)
-    if not any(pads):
-        return Window(kernel, strides, dilations, "VALID", pads[:rank], pads[rank:])
-    if all(
-        _is_same(n, k, s, d, pads[i], pads[i + rank])
-        for i, (n, k, s, d) in enumerate(zip(spatial, kernel, strides, dilations, strict=True))
-    ):
+    begins, ends = list(pads[:rank]), list(pads[rank:])
+    same = True
+    for i, (size, k, stride, dilation) in enumerate(zip(spatial, kernel, strides, dilations, strict=True)):
+        extent = (k - 1) * dilation + 1
+        same = same and _is_same(size, extent, stride, begins[i], ends[i])
+        if isinstance(size, int) and size + begins[i] >= extent:
+            unused = (size + begins[i] + ends[i] - extent) % stride
+            ends[i] -= min(unused, max(ends[i], 0))
+    if same and (any(begins) or any(ends)):
         return Window(kernel, strides, dilations, "SAME", (0,) * rank, (0,) * rank)
-    return Window(kernel, strides, dilations, "VALID", pads[:rank], pads[rank:])
+    return Window(kernel, strides, dilations, "VALID", tuple(begins), tuple(ends))
 
 
-def _is_same(size: Any, kernel: int, stride: int, dilation: int, begin: int, end: int) -> bool:
-    """Whether SAME pads so, and gives as many windows as the explicit pads."""
+def _is_same(size: Any, extent: int, stride: int, begin: int, end: int) -> bool:
+    """Whether SAME starts at the same place and gives as many windows as explicit pads."""
     if stride == 1:
-        total = (kernel - 1) * dilation
-        return (begin, end) == (total // 2, total - total // 2)
+        return (begin, end) == ((extent - 1) // 2, extent - 1 - (extent - 1) // 2)
     if not isinstance(size, int):
         return False
-    if (begin, end) == tuple(resolved_pads((size,), (kernel,), (stride,), (dilation,), None, "SAME_UPPER")):
-        return True
-    extent, count = (kernel - 1) * dilation + 1, -(-size // stride)
-    total = max((count - 1) * stride + extent - size, 0)  # a larger end pad that no window reaches makes no difference
-    return begin == total // 2 and end >= total - total // 2 and (size + begin + end - extent) // stride + 1 == count
+    count = -(-size // stride)
+    total = max((count - 1) * stride + extent - size, 0)
+    return begin == total // 2 and (size + begin + end - extent) // stride + 1 == count
 
 
 def output_sizes(window: Window, spatial: Sizes) -> list[int | None]:
@@ -175,6 +179,3 @@ def merged(e: Emitter, x: int, first: int, last: int) -> int:
     shape = e.shape(x)
     sizes = [*shape[:first], product_of(shape[first : last + 1]), *shape[last + 1 :]]
     return e.reshaped(x, sizes)
-
-
-FLOATS = frozenset((DType.FLOAT,))
