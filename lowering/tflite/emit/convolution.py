@@ -12,7 +12,6 @@ from ....ir.ops.channels_last import ChannelsLastConv
 from ...backend import Verdict
 from ..emitter import Emitter
 from ..registry import emits, first_of, no
-from .conditions import sizes
 from .geometry import Window, as_image, as_line_into, output_sizes, padded, window_of
 
 GROUPS = "probe of LiteRT 2.3: grouped filters in CONV_2D against ONNX Runtime"

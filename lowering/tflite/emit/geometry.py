@@ -131,15 +131,15 @@ def padded(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], fill:
     return y
 
 
-def cropped(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int]) -> int:
-    """Elements taken away from the spatial axes of ``[batch, *spatial, channels]``."""
+def cropped(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], into: int | None = None) -> int:
+    """Elements taken away from the spatial axes of ``[batch, *spatial, channels]``, written to ``into`` when that is given."""
     if not any(begins) and not any(ends):
         return x
     shape = e.shape(x)
     first, last = [0, *begins, 0], [0, *(-p for p in ends), 0]
     mask = sum(1 << axis for axis, p in enumerate(last) if p == 0)
     sizes = [n if n is None else n - b + a for n, b, a in zip(shape, first, last, strict=True)]
-    y = e.temporary(sizes, e.dtype(x))
+    y = into if into is not None else e.temporary(sizes, e.dtype(x))
     e.op("STRIDED_SLICE", [x, e.ints(first), e.ints(last), e.ints([1] * len(shape))], [y], beginMask=0, endMask=mask)
     return y
 

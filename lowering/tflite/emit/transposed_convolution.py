@@ -1,0 +1,208 @@
+"""Transposed convolutions with channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.graph import Node
+from ....ir.ops.channels_last import ChannelsLastConvTranspose
+from ....ir.ops.windows import per_axis
+from ...backend import Verdict
+from ..emitter import Emitter, activation
+from ..registry import emits, first_of, no
+from ..schema import enumerator
+from .convolution import Target, split_last, static_weight, vector_parts
+from .geometry import as_image, cropped
+
+DENSE_ELEMENTS = 1 << 20
+"""Up to so many elements the filters of groups are written as one dense filter with zeros between groups."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A transposed convolution as: place every input at its stride, lay the kernel there, crop.
+
+    Attributes:
+        kernel: sizes of the kernel with the zeros of dilation and, at its end, of output padding.
+        strides: distances of the inputs.
+        same: whether the kernel's own SAME padding is exactly the wanted crop.
+        begins: elements cropped at the start of the whole result.
+        ends: likewise at the end.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    same: bool
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+def spread_at(node: Node) -> Spread | str:
+    """The geometry of a node, or why it is not known before the run."""
+    op, x, weight = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, ChannelsLastConvTranspose) and x is not None and weight is not None and x.shape is not None
+    taps = weight.tensor.static_shape[2:]  # type: ignore[index]
+    rank = len(taps)
+    strides, dilations = per_axis(op.strides, rank, "strides"), per_axis(op.dilations, rank, "dilations")
+    spatial, result = x.shape[1:-1], node.output.shape
+    assert result is not None
+    extra = op.output_padding or (0,) * rank
+    kernel, begins, ends = [], [], []
+    sized = op.output_shape or op.auto_pad in ("SAME_UPPER", "SAME_LOWER")
+    for i in range(rank):
+        extent = (taps[i] - 1) * dilations[i] + 1
+        if not sized:
+            pads = op.pads if op.pads and op.auto_pad == "NOTSET" else (0,) * (2 * rank)
+            begin, end = pads[i], pads[i + rank] - extra[i]
+        elif op.output_shape is None:
+            total = extent + extra[i] - strides[i]  # of the whole result beyond size · stride
+            begin = _first(max(total, 0), op.auto_pad)
+            end = extent - strides[i] - begin
+        elif isinstance(spatial[i], int):
+            size = op.output_shape[-rank:][i]
+            total = max((spatial[i] - 1) * strides[i] + extent + extra[i] - size, 0)
+            begin = _first(total, op.auto_pad)
+            end = (spatial[i] - 1) * strides[i] + extent - begin - size
+        else:
+            return "output_shape fixes sizes while those of the input are known at run time only"
+        kernel.append(extent + max(-end, 0))
+        begins.append(begin)
+        ends.append(max(end, 0))
+    same = all(k >= s and (b, e) == ((k - s) // 2, k - s - (k - s) // 2) for k, s, b, e in zip(kernel, strides, begins, ends, strict=True))
+    return Spread(tuple(kernel), strides, same, tuple(begins), tuple(ends))
+
+
+def _first(total: int, auto_pad: str) -> int:
+    return total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
+
+
+def _known(node: Node) -> Verdict | str | None:
+    found = spread_at(node)
+    if isinstance(found, str):
+        return no(found, "dynamic-shape")
+    if any(b < 0 for b in found.begins):
+        return "negative pads at the start of a transposed convolution"
+    weight = node.inputs[1]
+    assert weight is not None
+    return None if weight.data is not None else no("the filters are computed at run time", "dynamic-parameter")
+
+
+def spread_filters(node: Node, found: Spread) -> Any:
+    """The filters ``[channels, filters / group, *kernel]`` with the zeros of dilation and output padding."""
+    op, weight = node.op, node.inputs[1]
+    assert isinstance(op, ChannelsLastConvTranspose) and weight is not None and weight.data is not None
+    array = weight.data.numpy()
+    dilations = per_axis(op.dilations, array.ndim - 2, "dilations")
+    wide = np.zeros((*array.shape[:2], *found.kernel), array.dtype)
+    places = tuple(slice(0, (n - 1) * d + 1, d) for n, d in zip(array.shape[2:], dilations, strict=True))
+    wide[(slice(None), slice(None), *places)] = array
+    return wide
+
+
+def dense(array: Any, groups: int) -> Any:
+    """Filters of groups as one filter ``[channels, filters, *kernel]`` with zeros between the groups."""
+    channels, filters = array.shape[:2]
+    result = np.zeros((channels, filters * groups, *array.shape[2:]), array.dtype)
+    size = channels // groups
+    for g in range(groups):
+        result[g * size : (g + 1) * size, g * filters : (g + 1) * filters] = array[g * size : (g + 1) * size]
+    return result
+
+
+@emits(ChannelsLastConvTranspose, when=first_of(static_weight, _known), level="decomposed")
+def transposed_convolution(e: Emitter, node: Node) -> None:
+    """TRANSPOSE_CONV or CONV_3D_TRANSPOSE of the whole result, then the crop, unless SAME crops alike."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, ChannelsLastConvTranspose) and x is not None
+    found = spread_at(node)
+    assert isinstance(found, Spread)
+    array, groups = spread_filters(node, found), op.group
+    count = array.shape[1] * groups
+    source = e.operand(x)
+    if array.ndim == 3:
+        array, source = array[:, :, None, :], as_image(e, source)
+        found = Spread((1, *found.kernel), (1, *found.strides), found.same, (0, *found.begins), (0, *found.ends))
+    if groups > 1 and array.size * groups <= DENSE_ELEMENTS:
+        array, groups = dense(array, groups), 1
+    write = _Volume(e, found) if array.ndim == 5 else _Plane(e, found)
+    whole = write.sizes(e.shape(source)[1:-1])
+    final = [n if n is None else n - b - a for n, b, a in zip(whole, *write.crop, strict=True)]
+    target = Target(e, node, final, count)
+    is_cropped = any(write.crop[0]) or any(write.crop[1])
+    parts = []
+    sources = split_last(e, source, groups)
+    kernels = np.split(array, groups)
+    biases = vector_parts(e, node.operand(2), count, groups)
+    for part, kernel, bias in zip(sources, kernels, biases, strict=True):
+        direct = groups == 1 and not is_cropped
+        y = target.tensor if direct else e.temporary([e.shape(source)[0], *whole, kernel.shape[1]], e.dtype(source))
+        write.write(part, kernel, bias, y, target.activation)
+        parts.append(y)
+    if groups > 1:
+        joined = e.temporary([*e.shape(parts[0])[:-1], count], e.dtype(source)) if is_cropped else target.tensor
+        e.op("CONCATENATION", parts, [joined], axis=array.ndim - 1, fusedActivationFunction=activation("NONE"))
+        parts = [joined]
+    if is_cropped:
+        cropped(e, parts[0], *write.crop, into=target.tensor)
+    target.finish()
+
+
+class _Plane:
+    """TRANSPOSE_CONV of images."""
+
+    def __init__(self, e: Emitter, found: Spread) -> None:
+        self.emitter, self.found = e, found
+        zeros = (0,) * len(found.kernel)
+        self.crop: tuple[Sequence[int], Sequence[int]] = (zeros, zeros) if found.same else (found.begins, found.ends)
+
+    def sizes(self, spatial: Sequence[int | None]) -> list[int | None]:
+        """The sizes that the kernel gives."""
+        reach = self.found.strides if self.found.same else self.found.kernel
+        return [None if n is None else (n - 1) * s + k for n, s, k in zip(spatial, self.found.strides, reach, strict=True)]
+
+    def shape_vector(self, x: int, y: int) -> int:
+        """The result's shape as an operand, computed when it is not known."""
+        e = self.emitter
+        shape = e.shape(y)
+        if None not in shape:
+            return e.ints([n for n in shape if n is not None])
+        reach = self.found.strides if self.found.same else self.found.kernel
+        factors = e.ints([1, *self.found.strides, 0])
+        offsets = e.ints([0, *(k - s for k, s in zip(reach, self.found.strides, strict=True)), shape[-1] or 0])
+        return e.binary("ADD", e.binary("MUL", e.shape_of(x), factors), offsets)
+
+    def write(self, x: int, kernel: Any, bias: int, y: int, code: int) -> None:
+        """Append the operator for filters ``[channels, filters, height, width]``."""
+        e = self.emitter
+        filters = e.constant(np.ascontiguousarray(kernel.transpose(1, 2, 3, 0)))
+        e.op(
+            "TRANSPOSE_CONV",
+            [self.shape_vector(x, y), filters, x, bias],
+            [y],
+            4 if code else 3,
+            padding=enumerator("Padding", "SAME" if self.found.same else "VALID"),
+            strideH=self.found.strides[0],
+            strideW=self.found.strides[1],
+            fusedActivationFunction=code,
+        )
+
+
+class _Volume(_Plane):
+    """CONV_3D_TRANSPOSE."""
+
+    def write(self, x: int, kernel: Any, bias: int, y: int, code: int) -> None:
+        e = self.emitter
+        filters = e.constant(np.ascontiguousarray(kernel.transpose(2, 3, 4, 1, 0)))
+        e.op(
+            "CONV_3D_TRANSPOSE",
+            [self.shape_vector(x, y), filters, x, bias],
+            [y],
+            padding=enumerator("Padding", "SAME" if self.found.same else "VALID"),
+            **{f"stride{axis}": n for axis, n in zip("DHW", self.found.strides, strict=True)},
+            **{f"dilation{axis}Factor": 1 for axis in "DHW"},
+            fusedActivationFunction=code,
+        )
