@@ -12,6 +12,7 @@ _EXPORTS = {
     "load": "api",
     "optimize": "api",
     "compile": "api",
+    "compile_all": "api",
     "load_bundle": "api",
     "verify": "api",
     "from_torch": "torch_import",

@@ -11,13 +11,14 @@ from .ir.model import Model
 from .optimizing import TEXT_SUFFIX, Settings, Source, load_plugin_modules, open_model, run_pipeline
 
 if TYPE_CHECKING:
+    from .comparison import Comparison
     from .compiling import Compiled
     from .passes.observers import Observer
     from .runtime.bundle import Bundle
     from .runtime.dataset import Sample
     from .runtime.report import Report
 
-__all__ = ["compile", "load", "load_bundle", "optimize", "verify"]
+__all__ = ["compile", "compile_all", "load", "load_bundle", "optimize", "verify"]
 
 Comparable = Union[Model, str, "os.PathLike[str]", "Bundle"]
 
@@ -147,6 +148,59 @@ def compile(
         observers=observers,
     )
     return compile_with(model, settings, output, dims, freeze).bundle
+
+
+def compile_all(
+    model: Source,
+    targets: Sequence[str],
+    *,
+    output: str | os.PathLike[str],
+    passes: str | None = None,
+    opset: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
+    freeze: Mapping[str, Any] | None = None,
+    plugins: Sequence[str] = (),
+    data: Any = None,
+    allow_approximate: bool = False,
+    max_error: float | None = None,
+    hardware: str | None = None,
+    op_routes: Mapping[str, str] | None = None,
+    custom_op_libraries: Sequence[str | os.PathLike[str]] = (),
+    observers: Sequence[Observer] = (),
+) -> Comparison:
+    """Compile a model for several targets in one run and compare them.
+
+    A target that refuses the model does not keep the others from their bundles: ``failures`` of the result says why.
+
+    Args:
+        model: a model or the path of one.
+        targets: names that `edgec targets` lists.
+        output: the folder that gets a bundle for each target, and ``compare.json``.
+        options: options of the targets; ``"tflite.threads"`` is meant for one of them, ``"threads"`` for all that know it.
+        hardware: a machine that the cost model knows, for predicted latency and energy.
+
+    The other arguments are those of `compile`.
+
+    Raises:
+        Diagnostic: what is wrong with the model, the options or the folder.
+    """
+    from .comparison import compile_targets
+    from .prediction import predictor
+
+    settings = Settings(
+        passes=passes,
+        target_options=dict(options or {}),
+        opset=opset,
+        plugins=plugins,
+        data=data,
+        allow_approximate=allow_approximate,
+        max_error=max_error,
+        op_routes=op_routes or {},
+        custom_op_libraries=custom_op_libraries,
+        observers=observers,
+    )
+    return compile_targets(model, settings, targets, Path(output), dims=dims, freeze=freeze, predict=predictor(hardware))
 
 
 def compile_with(

@@ -22,6 +22,12 @@ Opset = Annotated[int | None, typer.Option("--opset", min=7, help="The ai.onnx o
 CheckEach = Annotated[bool, typer.Option("--check-each-pass", help="Compare the outputs after every pass; trace a change to its rewrite.")]
 CheckData = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data set for --check-each-pass.")]
 Approximate = Annotated[bool, typer.Option("--allow-approximate", help="Permit rewrites whose error is more than rounding.")]
+MaxError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error", metavar="E", min=0.0, help="Relative error at the outputs that approximations of missing operators may cause."
+    ),
+]
 Bisect = Annotated[int | None, typer.Option("--bisect-limit", min=0, help="Apply only the first N rewrites.")]
 Report = Annotated[bool, typer.Option("--report", help="Print what every pass did and how long it took.")]
 OpRoutes = Annotated[

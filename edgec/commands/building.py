@@ -16,6 +16,7 @@ from ._options import (
     Freeze,
     Json,
     Libraries,
+    MaxError,
     ModelPath,
     OpRoutes,
     Opset,
@@ -84,8 +85,15 @@ def optimize(
 
 def compile(
     model: ModelPath,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the bundle.")],
-    target: Annotated[str, typer.Option("--target", help="A name that `edgec targets` lists.")] = "ort",
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the bundle, or of the bundles.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            metavar="T[,T2…]",
+            help="Names that `edgec targets` lists; of several targets each gets a folder, and a table compares them.",
+        ),
+    ] = "ort",
     option: TargetOptions = None,
     passes: Passes = None,
     plugin: Plugins = None,
@@ -93,32 +101,42 @@ def compile(
     check_each_pass: CheckEach = False,
     data: CheckData = None,
     allow_approximate: Approximate = False,
+    max_error: MaxError = None,
     op_route: OpRoutes = None,
     custom_op_library: Libraries = None,
     bisect_limit: Bisect = None,
     dim: Dims = None,
     freeze: Freeze = None,
+    hardware: Annotated[str | None, typer.Option("--hardware", metavar="NAME", help="Predict latency and energy on it.")] = None,
     report: Report = False,
     json: Json = False,
 ) -> None:
-    """Optimise a model, lower it for a target, write a bundle that runs."""
+    """Optimise a model, lower it for one target or several, write bundles that run."""
     from ..driver.arguments import parse_dims, parse_values
+    from ..driver.compile_targets import compile_for_several, target_list
     from ..driver.transform import compile as command
 
+    targets = target_list(target)
     settings = settings_of(
         passes=passes,
-        target=target,
+        target=targets[0],
         options=option,
         opset=opset,
         plugins=plugin,
         check_each_pass=check_each_pass,
         data=data,
         allow_approximate=allow_approximate,
+        max_error=max_error,
         bisect_limit=bisect_limit,
         op_routes=op_route,
         custom_op_libraries=custom_op_library,
     )
-    command(model, output, settings, dims=parse_dims(dim or ()), freeze=parse_values(freeze or ()), report=report, as_json=json)
+    bindings = {"dims": parse_dims(dim or ()), "freeze": parse_values(freeze or ())}
+    if len(targets) == 1:
+        command(model, output, settings, **bindings, hardware=hardware, report=report, as_json=json)
+        return
+    status = compile_for_several(model, output, settings, targets, **bindings, hardware=hardware, report=report, as_json=json)
+    raise typer.Exit(status)
 
 
 def register(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..api import compile_with
 from ..ir.model import Model
+from ..lowering.ladder import Step
 from ..optimizing import TEXT_SUFFIX, Optimized, Settings, load_plugin_modules, open_model, run_pipeline
 from ..passes.observers import PrintAfter, Reproducer, Timing
 from .arguments import usage_error
@@ -69,16 +70,21 @@ def compile(
     *,
     dims: Mapping[str, int],
     freeze: Mapping[str, Any],
+    hardware: str | None,
     report: bool,
     as_json: bool,
 ) -> None:
     """Optimise a model, lower it and write the bundle."""
+    from ..prediction import predictor
+
     timing = Timing()
     began = time.perf_counter()
     with working(f"compiling {model.name}") as status:
         settings.observers = [timing, Progress(status)]
+        predict = predictor(hardware)
         compiled = compile_with(model, settings, output, dims, freeze)
     bundle, result = compiled.bundle, compiled.result
+    predicted = predict(compiled) if predict is not None else None
     manifest = bundle.manifest
     files = {name: entry["bytes"] for name, entry in manifest["files"].items()}
     facts = {
@@ -92,15 +98,35 @@ def compile(
         "lowering": manifest["lowering"],
         "losses": manifest["losses"],
         "fallbacks": manifest["fallbacks"],
+        "predicted": predicted,
         **_story(result, timing),
         "seconds": round(time.perf_counter() - began, 3),
     }
     lines = [
         f"{output}: bundle for {bundle.target}, {_nodes(result)}, {quantity(sum(files.values()), 'B')}",
+        *_predicted(predicted),
+        *_fallbacks(compiled.steps, report),
         *(f"lost: {loss['what']} ({loss['where']})" for loss in manifest["losses"]),
         *_details(facts, timing, report),
     ]
     emit(facts, as_json, "\n".join(lines))
+
+
+def _predicted(figures: Mapping[str, Any] | None) -> list[str]:
+    if figures is None:
+        return []
+    energy = figures.get("energy_j")
+    more = "" if energy is None else f", {energy * 1e3:.3g} mJ"
+    return [f"predicted: {figures['latency_s'] * 1e3:.3g} ms{more} on {figures['hardware']}"]
+
+
+def _fallbacks(steps: Sequence[Step], every: bool) -> list[str]:
+    """What is not native: changes of the computation one by one, what the target does itself in one line unless ``every`` is asked for."""
+    lines = [f"fallback: {step.where}: {step}" for step in steps if every or step.rung in ("exact", "approximate")]
+    own = Counter(step.op for step in steps if step.rung == "decomposed")
+    if own and not every:
+        lines.append("taken apart by the target: " + ", ".join(f"{name} {times}" for name, times in sorted(own.items())))
+    return lines
 
 
 def _check_output(output: Path) -> None:

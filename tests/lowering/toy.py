@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from edgec.ir.graph import Node
 from edgec.ir.model import Model
@@ -19,11 +19,11 @@ class Toy(Backend):
     Args:
         lacks: names of operators that it refuses, with reason code ``operator``.
         parts: names of operators that its own passes would take apart.
+        name: what it is registered as.
     """
 
-    name: ClassVar[str] = "toy"
-
-    def __init__(self, lacks: Sequence[str] = (), parts: Sequence[str] = ()) -> None:
+    def __init__(self, lacks: Sequence[str] = (), parts: Sequence[str] = (), name: str = "toy") -> None:
+        self.name = name  # type: ignore[misc]
         self.lacks, self.parts = frozenset(lacks), frozenset(parts)
         self.inner = OrtBackend()
 
