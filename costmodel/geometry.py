@@ -64,6 +64,16 @@ def is_view(node: Node) -> bool:
     return node.op.op_name in VIEWS and not node.op.domain
 
 
+def is_fixed(value: Value, depth: int = 4) -> bool:
+    """Whether a value is the same in every run: a constant, or computed from constants in a few steps."""
+    producer = value.producer
+    if producer is None or depth == 0:
+        return value.is_constant
+    if not producer.op.pure or producer.regions or not producer.inputs:
+        return False
+    return all(v is None or is_fixed(v, depth - 1) for v in producer.inputs)
+
+
 def computes_shapes(node: Node) -> bool:
     """Whether the results are small integer tensors whose elements inference knows: arithmetic on shapes, no data."""
     return bool(node.outputs) and all(v.content is not None for v in node.outputs)
@@ -140,7 +150,7 @@ def _product(node: Node) -> Geometry | None:
     transposed = bool(_attribute(node, "transA", 0))
     depth = left[-2 if transposed and len(left) > 1 else -1]
     columns = result[-1] if result and (right_value.rank is None or right_value.rank > 1) else 1
-    fixed = right_value.is_constant
+    fixed = is_fixed(right_value)
     rank = right_value.rank
     total = product(result)
     if rank is not None and rank <= 2:
@@ -173,7 +183,7 @@ def _einsum(node: Node) -> Geometry | None:
     batch, depth = size([c for c in both if c in result_term]), size([c for c in both if c not in result_term])
     rows, columns = size([c for c in labels[0] if c not in both]), size([c for c in labels[1] if c not in both])
     right = node.operand(1)
-    sizes_found = {"batch": batch, "m": rows, "n": columns, "k": depth, "fixed": int(right is not None and right.is_constant)}
+    sizes_found = {"batch": batch, "m": rows, "n": columns, "k": depth, "fixed": int(right is not None and is_fixed(right))}
     return Geometry("gemv" if rows == 1 or columns == 1 else "gemm", sizes_found)
 
 

@@ -268,11 +268,8 @@ class _Builder:
         if operand is None or name not in ("QuantizeLinear", "DequantizeLinear"):
             return False
         if name == "DequantizeLinear":
-            if (
-                not operand.is_constant
-                and operand not in self.folded
-                and not (operand.producer is not None and operand.producer.op.op_name == "QuantizeLinear")
-            ):
+            quantised = operand.producer is not None and operand.producer.op.op_name == "QuantizeLinear"
+            if not (operand.is_constant or operand in self.folded or quantised):
                 return False
             self.alias[node.output] = operand
             return True

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 
+MANAGED_BLOCKS, LRU_BLOCKS = 3, 4
+
+
 def naive_traffic(m: int, n: int, k: int) -> int:
     """Elements moved by the triple loop when only the accumulator stays: two reads per multiply-accumulate, one write per result."""
     return 2 * m * n * k + m * n
@@ -22,9 +25,13 @@ def ideal_traffic(m: Any, n: Any, k: Any) -> Any:
     return m * k + k * n + m * n
 
 
-def block_size(capacity: float, unit: int = 1) -> int:
-    """The side of square blocks of which three fit into a memory of so many elements, a multiple of the unit."""
-    side = math.isqrt(max(int(capacity) // 3, 1))
+def block_size(capacity: float, unit: int = 1, blocks: int = MANAGED_BLOCKS) -> int:
+    """The side of the square blocks of which so many fit into a memory of so many elements, a multiple of the unit.
+
+    Three blocks suffice where software decides what stays (scratchpads, packed panels). A cache that evicts the least recently used
+    line needs room for a fourth: the old blocks of the operands age while the new ones come in, and with three blocks the result goes first.
+    """
+    side = math.isqrt(max(int(capacity) // blocks, 1))
     return max(side // unit * unit, 1)
 
 
