@@ -12,6 +12,7 @@ GREATEST_LOSS = 2.0  # how much slower fewer bits may be: they are widened
 GREATEST_PER_CYCLE = 1e6  # operations of one unit in one cycle
 GREATEST_EFFICIENCY = 3.0  # Winograd and the like do fewer operations than are counted
 RIDGE = (0.02, 1e5)  # operations per byte
+GREATEST_NEAR_LEVEL = 4.0  # of the capacity of the next one: caches shared by a whole chip may be smaller than those of its cores
 SLOWEST_NEAR_LEVEL = 0.4  # of the bandwidth of the next level
 BITS = {dtype.short: dtype.bits for dtype in DType}
 
@@ -67,8 +68,8 @@ def _memory(engine: Engine, file: str) -> None:
         message = f"the ridge point is {ridge:g} operations per byte ({fastest:g} ops/s over {last.bandwidth.value:g} B/s)"
         raise _absurd(file, engine, "peak", message, "check the prefixes of the peak and of dram.bandwidth")
     for near, far in zip(engine.memory, engine.memory[1:], strict=False):
-        if near.bytes.value > far.bytes.value:
-            message = f"{near.name} holds {near.bytes.value:g} B, more than {far.name} ({far.bytes.value:g} B)"
+        if near.bytes.value > GREATEST_NEAR_LEVEL * far.bytes.value:
+            message = f"{near.name} holds {near.bytes.value:g} B, far more than {far.name} ({far.bytes.value:g} B)"
             raise _absurd(
                 file, engine, f"memory.{near.name}.bytes", message, "list levels from the nearest to the farthest; check prefixes"
             )

@@ -142,8 +142,7 @@ def _peaks(section: Section, name: str, units: int, clock: Quantity) -> dict[str
     """Operations per second by element type; what is given per cycle and unit is multiplied out."""
     found = section.mapping(name, DTYPES, "ops/s", "op/cycle")
     return {
-        dtype: _per_cycle(quantity, "ops/s", units, clock) if quantity.unit == "op/cycle" else quantity
-        for dtype, quantity in found.items()
+        dtype: _per_cycle(quantity, "ops/s", units, clock) if quantity.unit == "op/cycle" else quantity for dtype, quantity in found.items()
     }
 
 
