@@ -26,6 +26,7 @@ class Window:
         padding: ``SAME`` when the kernel's own padding is exactly what is wanted, else ``VALID``.
         begins: explicit pads before the operator, zero for ``SAME``.
         ends: likewise at the end.
+        counted: the part of the end pads that a mean with pads counts.
     """
 
     kernel: tuple[int, ...]
@@ -34,6 +35,7 @@ class Window:
     padding: str
     begins: tuple[int, ...]
     ends: tuple[int, ...]
+    counted: tuple[int, ...] = ()
 
     @property
     def extents(self) -> tuple[int, ...]:
@@ -47,9 +49,32 @@ class Window:
 
     def in_two_dimensions(self) -> Window:
         """The window of a line as one of an image of height 1."""
-        if len(self.kernel) != 1:
-            return self
-        return Window((1, *self.kernel), (1, *self.strides), (1, *self.dilations), self.padding, (0, *self.begins), (0, *self.ends))
+        return Window(
+            (1, *self.kernel),
+            (1, *self.strides),
+            (1, *self.dilations),
+            self.padding,
+            (0, *self.begins),
+            (0, *self.ends),
+            (0, *self.counted) if self.counted else (),
+        )
+
+    def over(self, axes: Sequence[int], ones: int) -> Window:
+        """The window over some of the axes, followed by axes that it leaves alone."""
+
+        def pick(values: Sequence[int], fill: int) -> tuple[int, ...]:
+            return (*(values[a] for a in axes), *(fill,) * ones)
+
+        counted = pick(self.counted, 0) if self.counted else ()
+        return Window(
+            pick(self.kernel, 1),
+            pick(self.strides, 1),
+            pick(self.dilations, 1),
+            self.padding,
+            pick(self.begins, 0),
+            pick(self.ends, 0),
+            counted,
+        )
 
 
 def window_of(op: Any, spatial: Sizes, kernel: Sequence[int]) -> Window | str:
