@@ -100,10 +100,11 @@ class EnergyTable:
         sizes = sorted(self.sram)
         first = max((i for i, s in enumerate(sizes[:-1]) if s <= size), default=0)  # beyond the ends the outer slope goes on
         below, above = sizes[first], sizes[first + 1]
-        low, high = (between(self.sram[s], node_nm) for s in (below, above))
+        cell_nm = max(node_nm, LOW_NM)  # memory cells have hardly shrunk since 7 nm
+        low, high = (between(self.sram[s], cell_nm) for s in (below, above))
         share = math.log(size / below) / math.log(above / below)
         value = low.value ** (1 - share) * high.value**share
-        outside = not sizes[0] <= size <= sizes[-1]
+        outside = not sizes[0] <= size <= sizes[-1] or node_nm < LOW_NM
         tag: Tag = "estimate" if outside else low.tag
         spread = 2 * OUTSIDE if outside else OUTSIDE
         source = (
