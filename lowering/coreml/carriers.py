@@ -22,6 +22,10 @@ CARRIERS: dict[DType, str] = {
     DType.UINT16: "int32",
     DType.UINT32: "int32",
     DType.UINT64: "int32",
+    DType.INT4: "int32",
+    DType.UINT4: "int32",
+    DType.INT2: "int32",
+    DType.UINT2: "int32",
     DType.BOOL: "bool",
 }
 """The MIL element type that holds the elements of each ONNX type."""

@@ -15,10 +15,10 @@ from ...passes.driver import apply_rules
 from ...passes.legalize import SUPPORT, Legalize
 from ...passes.registry import rules_in
 from . import emit as _emit  # noqa: F401  (registers the translations)
+from . import integer_products as _integer_products  # noqa: F401  (registers its rule)
 from .emit.dispatch import judge
+from .high_rank import GROUP
 from .versions import RELEASES, Release
-
-GROUP = "coreml-rewrites"
 
 
 @dataclass(frozen=True)

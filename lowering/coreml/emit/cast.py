@@ -19,6 +19,8 @@ def _target(node: Node) -> Obstacle | None:
     assert isinstance(op, Cast) and x is not None
     if op.to not in CARRIERS:
         return Obstacle("dtype", f"ML programs have no elements of type {op.to}")
+    if x.dtype is DType.UINT32 and op.to is DType.INT32:
+        return Obstacle("dtype", "numbers beyond 2^31-1 would have to wrap around")
     if op.to in (DType.UINT32, DType.UINT64) and x.dtype not in (op.to, DType.BOOL, DType.UINT8, DType.UINT16, DType.UINT32):
         return Obstacle("dtype", "unsigned integers of 32 and more bits cannot be made from numbers that may be negative")
     return None
@@ -38,27 +40,28 @@ def convert(e: Emission, x: Any, source: DType, target: DType) -> Any:
     if target is DType.BOOL:
         return e.mil.identity(x=x) if source is DType.BOOL else e.mil.not_equal(x=x, y=e.like(0, x))
     result = e.mil.cast(x=x, dtype=kind) if e.kind(x) != kind else x
-    if target in NARROW and source.is_integer and not _contains(target, source):
+    if target in NARROW and source is not DType.BOOL and not _contains(target, source) and (source.is_integer or target.bits < 8):
         result = wrapped(e, result, target)
     return result if result is not x else e.mil.identity(x=x)
 
 
 def _contains(target: DType, source: DType) -> bool:
-    low, high = _bounds(target)
+    low, high = bounds(target)
     if source not in NARROW:
         return False
-    least, most = _bounds(source)
+    least, most = bounds(source)
     return low <= least and most <= high
 
 
-def _bounds(dtype: DType) -> tuple[int, int]:
-    facts = np.iinfo(dtype.numpy)
-    return int(facts.min), int(facts.max)
+def bounds(dtype: DType) -> tuple[int, int]:
+    if dtype.is_signed_integer:
+        return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
+    return 0, (1 << dtype.bits) - 1
 
 
 def wrapped(e: Emission, x: Any, target: DType) -> Any:
     """An int32 reduced to the range of a narrow type, modulo its number of values."""
-    low, _ = _bounds(target)
+    low, _ = bounds(target)
     span = np.int32(1 << target.bits)
     shifted = e.mil.sub(x=x, y=np.int32(low)) if low else x
     turns = e.mil.mul(x=e.mil.floor_div(x=shifted, y=span), y=span)

@@ -40,6 +40,8 @@ def _is_weight(value: Any) -> bool:
     if value.data is not None:
         return True
     producer = value.producer
+    if producer is not None and producer.op.op_name == "ConstantOfShape":
+        return bool(value.tensor.is_static)
     return producer is not None and producer.op.op_name == "DequantizeLinear" and all(v is None or v.data is not None for v in producer.inputs)
 
 
@@ -97,6 +99,7 @@ def _transposed(node: Node) -> Obstacle | None:
 
 
 @translates(ConvTranspose, when=every(_geometry, _constant_weights, _transposed), level="decomposed")
+@translates(ConvTranspose, when=every(_geometry, _transposed), level="decomposed", since=Release.IOS17)
 def conv_transpose(e: Emission, node: Node) -> None:
     """The transposed convolution without pads, cut to what the pads leave; output_padding beyond the full extent is zero plus bias."""
     op, x, w = node.op, e.required(node, 0), e.required(node, 1)

@@ -13,7 +13,9 @@ from ....ir.ops.logical import And, Equal, Greater, GreaterOrEqual, Less, LessOr
 from ....ir.ops.unary import (
     Abs,
     Acos,
+    Acosh,
     Asin,
+    Asinh,
     Atan,
     Atanh,
     Ceil,
@@ -88,6 +90,29 @@ def log(e: Emission, node: Node) -> None:
 def atanh(e: Emission, node: Node) -> None:
     """MIL's own function."""
     e.bind(node, e.mil.atanh(x=e.operand(node)))
+
+
+def _area_sine(e: Emission, x: Any) -> Any:
+    """``asinh``: by atanh where a logarithm would cancel."""
+    root = e.mil.sqrt(x=e.mil.add(x=e.mil.mul(x=x, y=x), y=e.like(1, x)))
+    near = e.mil.atanh(x=e.mil.real_div(x=x, y=root))
+    size = e.mil.abs(x=x)
+    far = e.mil.mul(x=e.mil.sign(x=x), y=e.mil.log(x=e.mil.add(x=size, y=root), epsilon=e.like(0, x)))
+    return e.mil.select(cond=e.mil.less(x=size, y=e.like(0.5, x)), a=near, b=far)
+
+
+@translates(Asinh, level="decomposed")
+def asinh(e: Emission, node: Node) -> None:
+    """``log(|x| + sqrt(x² + 1))`` with the sign of x."""
+    e.bind(node, _area_sine(e, e.operand(node)))
+
+
+@translates(Acosh, level="decomposed")
+def acosh(e: Emission, node: Node) -> None:
+    """``2 asinh(sqrt((x - 1) / 2))``."""
+    x = e.operand(node)
+    half = e.mil.sqrt(x=e.mil.mul(x=e.mil.sub(x=x, y=e.like(1, x)), y=e.like(0.5, x)))
+    e.bind(node, e.mil.mul(x=_area_sine(e, half), y=e.like(2, x)))
 
 
 @translates(*_BINARY, dtypes=NUMBERS)

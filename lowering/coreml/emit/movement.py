@@ -195,7 +195,7 @@ def _pad(node: Node) -> Obstacle | None:
     if pads.ints is None or axes is not None and axes.ints is None:
         return Obstacle("dynamic-parameter", "MIL wants pads as constants")
     value = node.operand(2)
-    if value is not None and value.data is None and value.ints is None:
+    if value is not None and value.data is None and value.ints is None and not node.inputs[0].tensor.is_static:  # type: ignore[union-attr]
         return Obstacle("dynamic-parameter", "MIL wants the pad value as a constant")
     spread = _pads(node)
     assert spread is not None
@@ -246,7 +246,9 @@ def pad(e: Emission, node: Node) -> None:
         full = [max(p, 0) for p in full]
     known = e.known(node, 2)
     value = 0 if known is None else known.reshape(()).item()
-    if not any(full):
+    if node.operand(2) is not None and known is None:
+        e.bind(node, _joined(e, x, full, e.operand(node, 2)))
+    elif not any(full):
         e.bind(node, e.mil.identity(x=x))
     elif e.kind(x) in ("fp32", "fp16"):
         pairs = ints([p for i in range(rank) for p in (full[i], full[i + rank])])
@@ -255,22 +257,30 @@ def pad(e: Emission, node: Node) -> None:
         e.bind(node, _joined(e, x, full, value))
 
 
-def _joined(e: Emission, x: Any, full: Sequence[int], value: float) -> Any:
-    """Constant pads by concatenation: MIL pads floats only."""
+def _joined(e: Emission, x: Any, full: Sequence[int], value: Any) -> Any:
+    """Constant pads by concatenation: MIL pads floats, and with a constant, only."""
     rank = len(x.shape)
     for axis in range(rank):
         shape = [int(d) for d in x.shape]
-        parts = []
+        parts: list[Any] = []
         for count in (full[axis], full[axis + rank]):
             block = None
             if count:
                 shape[axis] = count
-                block = e.const(np.full(shape, e.like(value, x)))
+                block = _block(e, x, shape, value)
             parts.append(block)
         values = [p for p in (parts[0], x, parts[1]) if p is not None]
         if len(values) > 1:
             x = e.mil.concat(values=values, axis=axis)
     return x
+
+
+def _block(e: Emission, x: Any, shape: Sequence[int], value: Any) -> Any:
+    """One value everywhere."""
+    if isinstance(value, int | float | bool):
+        return e.const(np.full(shape, e.like(value, x)))
+    single = e.mil.reshape(x=value, shape=ints([1] * len(shape))) if len(value.shape) else e.mil.expand_dims(x=value, axes=list(range(len(shape))))
+    return e.mil.tile(x=single, reps=ints(shape))
 
 
 def _taken(e: Emission, x: Any, full: Sequence[int], mode: str) -> Any:
@@ -384,5 +394,5 @@ def fill(e: Emission, node: Node) -> None:
 @translates(Range, dtypes=FLOATS | INTEGERS)
 def range_1d(e: Emission, node: Node) -> None:
     """Numbers at equal distances."""
-    start, limit, step = (e.operand(node, i) for i in range(3))
+    start, limit, step = (e.mil.squeeze(x=v) if len(v.shape) else v for v in (e.operand(node, i) for i in range(3)))
     e.bind(node, e.mil.range_1d(start=start, end=limit, step=step))

@@ -11,8 +11,9 @@ from ....ir.graph import Node
 from ....ir.ops.quantize import DequantizeLinear, QuantizeLinear
 from ..carriers import NUMPY
 from ..versions import Release
+from .cast import bounds
 from .context import Emission
-from .translation import FLOATS, Obstacle, every, translates
+from .translation import FLOATS, NARROW, Obstacle, every, translates
 
 _BYTES = (DType.INT8, DType.UINT8)
 
@@ -145,16 +146,16 @@ def quantize_by_arithmetic(e: Emission, node: Node) -> None:
     op, x, dtype = node.op, e.operand(node), node.output.dtype
     assert isinstance(op, QuantizeLinear) and dtype is not None
     rank = len(x.shape)
-    facts = np.iinfo(dtype.numpy)
+    low, high = bounds(dtype)
     scaled = e.mil.round(x=e.mil.real_div(x=x, y=_along(e, e.operand(node, 1), rank, op.axis)))
     if node.operand(2) is not None:
         zero = e.cast(_along(e, e.operand(node, 2), rank, op.axis), e.kind(x))
         scaled = e.mil.add(x=scaled, y=zero)
-    clipped = e.mil.clip(x=scaled, alpha=e.like(int(facts.min), x), beta=e.like(int(facts.max), x))
+    clipped = e.mil.clip(x=scaled, alpha=e.like(low, x), beta=e.like(high, x))
     e.bind(node, e.cast(clipped, "int32"))
 
 
-@translates(DequantizeLinear, dtypes=frozenset((*_BYTES, DType.INT16, DType.UINT16, DType.INT32)), when=_floats, level="decomposed")
+@translates(DequantizeLinear, dtypes=NARROW | {DType.INT32}, when=_floats, level="decomposed")
 def dequantize_by_arithmetic(e: Emission, node: Node) -> None:
     """``(x - zero point) * scale``, the difference in int32."""
     op, x = node.op, e.operand(node)

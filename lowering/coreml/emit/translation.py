@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FLOATS = frozenset((DType.FLOAT, DType.FLOAT16))
 INTEGERS = frozenset((DType.INT32, DType.INT64))
 NUMBERS = FLOATS | INTEGERS
-NARROW = frozenset((DType.INT8, DType.UINT8, DType.INT16, DType.UINT16))
+NARROW = frozenset((DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT4, DType.UINT4, DType.INT2, DType.UINT2))
 UNSIGNED = frozenset((DType.UINT32, DType.UINT64))
 MOVABLE = NUMBERS | NARROW | UNSIGNED | {DType.BOOL}
 """Element types that can be stored: integers are carried as int32."""
