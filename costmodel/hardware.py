@@ -130,6 +130,7 @@ class Engine:
         efficiency: by kernel class, the attained share of the peak when operands are near; ``default`` for all others.
         memory_efficiency: the attained share of the last level's bandwidth.
         overlap: exponent p of (Tc^p + Tm^p)^(1/p): 1 adds, infinity takes the maximum.
+        overlap_range: the same exponent with its interval and origin; None when it is the default.
         note: what else a reader should know.
         source: where the counts come from that carry no citation of their own (units, widths, arrays, tiles).
         switch_s: how long a change of the core clock takes until it is effective; None when not known.
@@ -157,6 +158,7 @@ class Engine:
     efficiency: Mapping[str, Quantity] = field(default_factory=dict)
     memory_efficiency: Quantity | None = None
     overlap: float = math.inf
+    overlap_range: Quantity | None = None
     note: str = ""
     source: str = ""
     switch_s: Quantity | None = None

@@ -85,7 +85,7 @@ def read_engine(name: str, section: Section, dram: MemoryLevel, shared: Mapping[
         source=section.cite("source", section.text("source")),
         switch_s=section.maybe("switch", "s"),
         memory_switch_s=section.maybe("memory_switch", "s"),
-        **({"overlap": overlap.value} if overlap is not None else {}),
+        **({"overlap": overlap.value, "overlap_range": overlap} if overlap is not None else {}),
     )
     section.finish()
     return engine

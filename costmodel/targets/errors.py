@@ -7,7 +7,7 @@ from ...ir.diagnostics import Diagnostic, code
 E_UNKNOWN_TARGET = code(
     "E1001",
     "no target has this name",
-    "A target is a name that `edgec targets hardware` lists, a file of the folder that the variable EDGEC_TARGETS names, or the "
+    "A target is a name that `edgec targets` lists, a file of the folder that the variable EDGEC_TARGETS names, or the "
     "path of a TOML file. docs/targets.md describes the format.",
 )
 E_TARGET_FILE = code(

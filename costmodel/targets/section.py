@@ -158,14 +158,19 @@ class Section:
         return {key: inner.quantity(key, *units) for key in inner.table}
 
     def cite(self, name: str, text: str) -> str:
-        """A source in full: ``key`` or ``key: detail`` of the table of sources, or a citation as it is."""
-        head, colon, detail = text.partition(":")
-        if head in self.sources:
-            return f"{self.sources[head]}: {detail.strip()}" if colon and detail.strip() else self.sources[head]
-        if " " not in head and len(text) < 20:
+        """A source in full. Parts between semicolons that begin with a key of the table of sources (``key`` or ``key: detail``) are
+        written out, everything else is a citation as it is."""
+        head = text.partition(":")[0].partition(";")[0]
+        if head not in self.sources and " " not in head and len(text) < 20:
             close = did_you_mean(head, list(self.sources))
             raise self.error(E_TARGET_NUMBER, name, f"there is no source '{head}'", f"add it to [sources]; {close}")
-        return text
+        return "; ".join(self._written_out(part) for part in text.split("; "))
+
+    def _written_out(self, part: str) -> str:
+        head, _, detail = part.partition(":")
+        if head not in self.sources:
+            return part
+        return f"{self.sources[head]}: {detail.strip()}" if detail.strip() else self.sources[head]
 
     def _number(self, name: str, raw: Any, units: tuple[str, ...]) -> Quantity:
         if not isinstance(raw, dict):

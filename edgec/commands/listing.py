@@ -1,4 +1,4 @@
-"""The commands that list what there is: passes, ops, targets, explain and explain-rule."""
+"""The commands that list what there is: passes, ops, explain and explain-rule."""
 
 from __future__ import annotations
 
@@ -32,17 +32,6 @@ def ops(
     list_ops(name, plugin or (), json)
 
 
-def targets(
-    name: Annotated[str | None, typer.Argument(metavar="TARGET", help="Print one target's options and capabilities.")] = None,
-    plugin: Plugins = None,
-    json: Json = False,
-) -> None:
-    """List the targets, or the capability matrix of one."""
-    from ..driver.listing import list_targets
-
-    list_targets(name, plugin or (), json)
-
-
 def explain(
     code: Annotated[str | None, typer.Argument(metavar="CODE", help="A code such as E0203; all without it.")] = None,
     json: Json = False,
@@ -70,6 +59,5 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(passes)
     app.command()(ops)
-    app.command()(targets)
     app.command()(explain)
     app.command()(explain_rule)

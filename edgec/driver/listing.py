@@ -141,8 +141,8 @@ def _op_facts(cls: Any) -> dict[str, Any]:
     }
 
 
-def list_targets(name: str | None, plugins: Sequence[str], as_json: bool) -> None:
-    """All targets with their runtimes, or one with its capability matrix and options."""
+def list_targets(name: str | None, plugins: Sequence[str], as_json: bool, hardware: list[dict[str, Any]] | None = None) -> None:
+    """All targets with their runtimes and the given hardware, or one target with its capability matrix and options."""
     from ..lowering.registry import backend, backend_names
 
     load_plugin_modules(plugins)
@@ -171,7 +171,11 @@ def list_targets(name: str | None, plugins: Sequence[str], as_json: bool) -> Non
         cells = [(m["op"], m["level"], " ".join(m["dtypes"] or ["any"]), "if" if m["conditional"] else "") for m in matrix]
         if cells:
             text += "\n\n" + table(("operator", "support", "element types", ""), cells)
-    emit({"schema": "edgec.targets/1", "ok": True, "targets": facts}, as_json, text)
+    if hardware is not None:
+        text += "\n\n" + table(("hardware", "engines", ""), [(h["name"], " ".join(h["engines"]), h["title"]) for h in hardware])
+        text += "\n\n`edgec targets show HARDWARE` prints every number with its source."
+    found = {} if hardware is None else {"hardware": hardware}
+    emit({"schema": "edgec.targets/1", "ok": True, "targets": facts, **found}, as_json, text)
 
 
 def load_all_codes() -> None:
