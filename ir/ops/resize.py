@@ -149,6 +149,24 @@ class Resize(Op):
             y = np.clip(np.round(y) if self.antialias else np.trunc(y), limits.min, limits.max)
         return rounded(np.ascontiguousarray(y), x.dtype)
 
+    def axis_map(self, size: int, length: int, scale: float, begin: float = 0.0, end: float = 1.0) -> Array:
+        """How one axis is resampled: for ``nearest`` the input index of each output element, else the matrix ``[size, length]``.
+
+        Args:
+            size: the output size.
+            length: the input size.
+            scale: their ratio as the operator states it.
+            begin: where the region of interest begins (``tf_crop_and_resize``).
+            end: where it ends.
+        """
+        places = self._positions(size, length, scale, begin, end)
+        return self._nearest(places, scale, length) if self.mode == "nearest" else self._weights(places, scale, length)
+
+    def outside(self, size: int, length: int, scale: float, begin: float, end: float) -> Array:
+        """Which output elements of an axis lie outside the input (``tf_crop_and_resize``)."""
+        places = self._positions(size, length, scale, begin, end)
+        return (places < 0) | (places > length - 1)
+
     def _positions(self, size: int, length: int, scale: float, begin: float, end: float) -> Array:
         """The position in the input of each output element."""
         steps, mode = np.arange(size, dtype=np.float64), self.coordinate_transformation_mode
