@@ -15,6 +15,7 @@ from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
 from .emitter import Emitter
 from .matrix import judge, problems, rows
+from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .writer import SIGNATURE_KEY, FlatModel
 
@@ -121,4 +122,9 @@ def operator_counts(flat: FlatModel) -> dict[str, int]:
 
 
 def _losses(model: Model) -> list[Loss]:
-    return []
+    """What the lowered model computes less precisely than the source."""
+    narrowed = [node.output.name for node in model.graph.walk() if MARK in node.metadata]
+    if not narrowed:
+        return []
+    listed = ", ".join(narrowed[:5]) + (f" and {len(narrowed) - 5} more" if len(narrowed) > 5 else "")
+    return [Loss("precision", listed, "float64 arithmetic runs in float32")]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.data import ArrayData, TensorData
+from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.graph import Graph, Node, Value
 from ...ir.ops.activation import Clip, Relu
@@ -38,6 +39,9 @@ class Emitter:
         self._tensors: dict[Value, int] = {}
         self._constants: dict[tuple[int, DType, tuple[int, ...], Quantization | None], int] = {}
         self._types: list[DType] = []
+        self._shapes: dict[tuple[int, DType], int] = {}
+        self._vectors: dict[tuple[Dim, ...], int] = {}
+        self._sizes: dict[Dim, tuple[int, int]] = {}
         self._done: set[Node] = set()
         self._stem = name
 
@@ -93,8 +97,11 @@ class Emitter:
         type_ = value.tensor
         assert type_.shape is not None and value not in self._tensors, value
         shape = [d if isinstance(d, int) else None for d in type_.shape]
-        self._tensors[value] = self._tensor(value.name, type_.dtype, shape, 0, self.quantization.get(value))
-        return self._tensors[value]
+        index = self._tensors[value] = self._tensor(value.name, type_.dtype, shape, 0, self.quantization.get(value))
+        for axis, dim in enumerate(type_.shape):
+            if not isinstance(dim, int):
+                self._sizes.setdefault(dim, (index, axis))
+        return index
 
     def alias(self, value: Value, tensor: int) -> None:
         """Let a value that needs no operator of its own stand for a tensor."""
@@ -225,8 +232,43 @@ class Emitter:
 
     def shape_of(self, x: int, dtype: DType = DType.INT32) -> int:
         """The sizes of a tensor as a vector, computed at run time."""
-        y = self.temporary([len(self.shape(x))], dtype)
-        self.op("SHAPE", [x], [y], outType=tensor_type(dtype))
+        y = self._shapes.get((x, dtype))
+        if y is None:
+            y = self._shapes[x, dtype] = self.temporary([len(self.shape(x))], dtype)
+            self.op("SHAPE", [x], [y], outType=tensor_type(dtype))
+        return y
+
+    def shape_vector(self, dims: Sequence[Dim]) -> int | None:
+        """Dimensions as a vector of int32, made from the shapes of tensors that were written before.
+
+        None when an expression is not the size of any of them.
+        """
+        key = tuple(dims)
+        if all(isinstance(d, int) for d in key):
+            return self.ints(key)  # type: ignore[arg-type]
+        found = self._vectors.get(key)
+        if found is None and all(isinstance(d, int) or d in self._sizes for d in key):
+            found = self._vectors[key] = self._gathered_sizes(key)
+        return found
+
+    def _gathered_sizes(self, dims: Sequence[Dim]) -> int:
+        sources = list(dict.fromkeys(self._sizes[d][0] for d in dims if not isinstance(d, int)))
+        numbers = list(dict.fromkeys(d for d in dims if isinstance(d, int)))
+        starts: dict[int, int] = {}
+        length = 0
+        for source in sources:
+            starts[source] = length
+            length += len(self.shape(source))
+        index = [length + numbers.index(d) if isinstance(d, int) else starts[self._sizes[d][0]] + self._sizes[d][1] for d in dims]
+        parts = [self.shape_of(source) for source in sources] + ([self.ints(numbers)] if numbers else [])
+        whole = parts[0]
+        if len(parts) > 1:
+            whole = self.temporary([length + len(numbers)], DType.INT32)
+            self.op("CONCATENATION", parts, [whole], axis=0, fusedActivationFunction=0)
+        if index == list(range(length + len(numbers))):
+            return whole
+        y = self.temporary([len(index)], DType.INT32)
+        self.op("GATHER", [whole, self.ints(index)], [y], axis=0)
         return y
 
     def copied(self, x: int) -> int:

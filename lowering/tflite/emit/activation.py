@@ -9,7 +9,7 @@ import numpy as np
 
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
-from ....ir.ops.activation import Clip, Elu, Gelu, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid
+from ....ir.ops.activation import Clip, Elu, Gelu, HardSwish, LeakyRelu, Mish, PRelu, Relu, Sigmoid, Softplus
 from ....ir.ops.softmax import LogSoftmax, Softmax
 from ...backend import Verdict
 from ..emitter import Emitter
@@ -17,6 +17,7 @@ from ..registry import emits, no
 
 GREATEST_RANK = 6  # of XNNPACK
 CLIPPED = frozenset((DType.FLOAT, DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8))
+MISH_LIMIT = 20.0
 KERNELS = {Relu: "RELU", Sigmoid: "LOGISTIC", HardSwish: "HARD_SWISH", Elu: "ELU"}
 CLIPS = {(0.0, None): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
 
@@ -109,3 +110,33 @@ def softmax(e: Emitter, node: Node) -> None:
 
 def _rows(shape: Sequence[int | None]) -> int:
     return math.prod(d for d in shape[:-1] if d is not None)
+
+
+@emits(Softplus, level="decomposed")
+def softplus(e: Emitter, node: Node) -> None:
+    """``max(x, 0) + log(1 + exp(-|x|))``, with the logarithm exact to float32 where the exponential is small."""
+    x = e.operand(node.inputs[0])
+    small = e.unary("EXP", e.unary("NEG", e.unary("ABS", x)))
+    e.op("ADD", [e.unary("RELU", x), log_one_plus(e, small)], [e.result(node.output)], fusedActivationFunction=0)
+
+
+def log_one_plus(e: Emitter, y: int) -> int:
+    """``log(1 + y)`` for small ``y`` too: ``log(u) * y / (u - 1)`` with ``u = 1 + y`` as it is rounded, and ``y`` where ``u`` is one."""
+    one = e.number(1.0)
+    u = e.binary("ADD", y, one, fusedActivationFunction=0)
+    rounded = e.binary("SUB", u, one, fusedActivationFunction=0)
+    quotient = e.binary("DIV", y, rounded, fusedActivationFunction=0)
+    accurate = e.binary("MUL", e.unary("LOG", u), quotient, fusedActivationFunction=0)
+    result = e.temporary(e.shape(y), DType.FLOAT)
+    e.op("SELECT_V2", [e.binary("EQUAL", u, one, DType.BOOL), y, accurate], [result])
+    return result
+
+
+@emits(Mish, level="decomposed")
+def mish(e: Emitter, node: Node) -> None:
+    """``x * tanh(softplus(x)) = x * n / (n + 2)`` with ``n = y * (y + 2)`` and ``y = exp(x)``; bounded where that is one."""
+    x = e.operand(node.inputs[0])
+    y = e.unary("EXP", e.binary("MINIMUM", e.number(MISH_LIMIT), x))
+    n = e.binary("MUL", y, e.binary("ADD", y, e.number(2.0), fusedActivationFunction=0), fusedActivationFunction=0)
+    share = e.binary("DIV", n, e.binary("ADD", n, e.number(2.0), fusedActivationFunction=0), fusedActivationFunction=0)
+    e.op("MUL", [x, share], [e.result(node.output)], fusedActivationFunction=0)

@@ -124,7 +124,15 @@ def remainder(e: Emitter, node: Node) -> None:
     e.op("SELECT_V2", [negative, e.unary("NEG", rest), rest], [e.result(node.output)])
 
 
-@emits(Pow, dtypes=NARROW_SIGNED)
+def _exponent(node: Node) -> Verdict | None:
+    exponent = node.inputs[1]
+    assert exponent is not None
+    if exponent.data is None and exponent.dtype not in CONVERTED:
+        return no(f"there is no conversion of elements of type {exponent.dtype}", "dtype")
+    return None
+
+
+@emits(Pow, dtypes=NARROW_SIGNED, when=_exponent)
 def power(e: Emitter, node: Node) -> None:
     base, exponent = node.inputs
     assert base is not None and exponent is not None and base.dtype is not None

@@ -51,7 +51,7 @@ def identity(e: Emitter, node: Node) -> None:
 def reshape(e: Emitter, node: Node) -> None:
     x = node.inputs[0]
     assert x is not None
-    reshape_to(e, e.operand(x), x, node.output, node.inputs[1] if isinstance(node.op, Reshape) else None)
+    reshape_to(e, e.operand(x), node.output, node.inputs[1] if isinstance(node.op, Reshape) else None)
 
 
 @emits(Squeeze, Unsqueeze, dtypes=ANY, when=constant_operand(1, "the list of axes"))
@@ -60,7 +60,7 @@ def ones(e: Emitter, node: Node) -> None:
     x = node.inputs[0]
     assert x is not None
     if sizes(node.output).count(None) <= 1:
-        reshape_to(e, e.operand(x), x, node.output)
+        reshape_to(e, e.operand(x), node.output)
         return
     tensor = e.operand(x)
     assert x.shape is not None and node.output.rank is not None
@@ -209,12 +209,16 @@ def expand(e: Emitter, node: Node) -> None:
     if None not in target:
         vector = e.ints([d for d in target if d is not None])
     else:
-        vector = vector_operand(e, shape)
-        own = e.shape_of(e.operand(x))
-        whole = e.temporary([node.output.rank], DType.INT32)
-        e.op("BROADCAST_ARGS", [own, vector], [whole])
-        vector = whole
+        known = e.shape_vector(node.output.tensor.shape or ())
+        vector = _broadcast_shape(e, e.operand(x), shape, node.output.rank) if known is None else known
     e.op("BROADCAST_TO", [e.operand(x), vector], [e.result(node.output)], version=2)
+
+
+def _broadcast_shape(e: Emitter, x: int, shape: Value, rank: int | None) -> int:
+    """The shape of a tensor and an operand's elements together."""
+    whole = e.temporary([rank], DType.INT32)
+    e.op("BROADCAST_ARGS", [e.shape_of(x), vector_operand(e, shape)], [whole])
+    return whole
 
 
 @emits(Tile, dtypes=ANY, when=rank_at_most(GREATEST_RANK))

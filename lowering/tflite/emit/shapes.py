@@ -7,46 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.dims import Dim
 from ....ir.dtypes import DType
 from ....ir.graph import Value
 from ..emitter import Emitter
 from .conditions import sizes
 
 INT32_MAX = 2**31 - 1
-
-
-def shape_vector(e: Emitter, dims: Sequence[Dim], sources: Sequence[Value]) -> int | None:
-    """The dimensions as a vector of int32 computed from the shapes of values; None when some dimension is not among theirs.
-
-    Args:
-        dims: integers and expressions.
-        sources: values of known rank that were written before.
-    """
-    picks: list[tuple[Value, int] | int] = []
-    for dim in dims:
-        if isinstance(dim, int):
-            picks.append(dim)
-            continue
-        found = next(((v, v.shape.index(dim)) for v in sources if v.shape is not None and dim in v.shape), None)
-        if found is None:
-            return None
-        picks.append(found)
-    numbers = [p for p in picks if isinstance(p, int)]
-    used = list(dict.fromkeys(p[0] for p in picks if not isinstance(p, int)))
-    parts = [e.shape_of(e.operand(v)) for v in used]
-    starts = dict(zip(used, np.cumsum([0, *(v.rank or 0 for v in used)]).tolist(), strict=False))
-    first = sum(v.rank or 0 for v in used)
-    if numbers:
-        parts.append(e.ints(numbers))
-    whole = concatenated(e, parts)
-    index: list[int] = []
-    for pick in picks:
-        if isinstance(pick, int):
-            index.append(first + sum(1 for _ in filter(lambda i: i >= first, index)))
-        else:
-            index.append(starts[pick[0]] + pick[1])
-    return gathered(e, whole, index)
 
 
 def concatenated(e: Emitter, vectors: Sequence[int]) -> int:
@@ -101,11 +67,10 @@ def scalar_operand(e: Emitter, value: Value, dtype: DType) -> int:
     return narrowed(e, tensor) if dtype is DType.INT32 else e.cast(tensor, dtype)
 
 
-def reshape_to(e: Emitter, x: int, source: Value, target: Value, shape: Value | None = None) -> None:
+def reshape_to(e: Emitter, x: int, target: Value, shape: Value | None = None) -> None:
     """Write ``target``, which has the elements of the tensor ``x`` in its own shape.
 
     Args:
-        source: the value whose shape ``x`` has; sizes are taken from it.
         shape: the operand that gives the shape at run time, when nothing else does.
     """
     known = sizes(target)
@@ -113,7 +78,7 @@ def reshape_to(e: Emitter, x: int, source: Value, target: Value, shape: Value | 
         e.reshape_into(x, e.result(target), known)
         return
     assert target.shape is not None
-    vector = shape_vector(e, target.shape, [source])
+    vector = e.shape_vector(target.shape)
     if vector is None and shape is not None:
         vector = vector_operand(e, shape)
     if vector is None:

@@ -13,8 +13,7 @@ from ....passes.driver import RuleIndex, apply_rules
 from ....passes.legalize import SUPPORT, Legalizer
 from ....passes.registry import rules_in
 from ..matrix import judge
-
-GROUP = "tflite"
+from .group import GROUP
 
 
 @dataclass(frozen=True)

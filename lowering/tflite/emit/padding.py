@@ -1,0 +1,185 @@
+"""Padding in all modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ....ir.dtypes import DType
+from ....ir.graph import Node, Value
+from ....ir.ops.concat import Pad
+from ...backend import Verdict
+from ..emitter import Emitter
+from ..registry import emits, no
+from .conditions import sizes
+from .movement import ANY, JOINED
+from .shapes import vector_operand
+
+PADDED = frozenset(
+    (DType.FLOAT, DType.FLOAT16, DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8, DType.BOOL),
+)
+GREATEST_RANK = 5
+Widths = list[tuple[int, int]]
+
+
+def widths_of(node: Node) -> Widths | None:
+    """What is added before and after each dimension; None when it is computed at run time."""
+    x, pads, axes = node.inputs[0], node.inputs[1], node.operand(3)
+    assert x is not None and x.rank is not None and pads is not None
+    if pads.ints is None or axes is not None and axes.ints is None:
+        return None
+    chosen = range(x.rank) if axes is None or axes.ints is None else [a % x.rank for a in axes.ints]
+    widths = [(0, 0)] * x.rank
+    for index, axis in enumerate(chosen):
+        widths[axis] = (pads.ints[index], pads.ints[index + len(pads.ints) // 2])
+    return widths
+
+
+def _problem(node: Node) -> Verdict | str | None:
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Pad) and x is not None and x.rank is not None
+    widths = widths_of(node)
+    if op.mode == "constant":
+        if x.dtype not in PADDED:
+            return no(f"there is no kernel for elements of type {x.dtype}", "dtype")
+        if widths is None and node.operand(3) is not None:
+            return no("widths of listed axes are computed at run time", "dynamic-parameter")
+        if (x.rank if widths is None else len(_merged(sizes(x), widths)[0])) > GREATEST_RANK:
+            return no(f"the kernel takes at most {GREATEST_RANK} dimensions, not {x.rank}", "rank")
+        return None
+    if widths is None:
+        return no(f"the widths of mode '{op.mode}' are computed at run time", "dynamic-parameter")
+    for size, (before, after) in zip(sizes(x), widths, strict=True):
+        added = max(before, 0) + max(after, 0)
+        if op.mode == "edge" or not added:
+            continue
+        if size is None:
+            return no(f"mode '{op.mode}' needs to know the size that it pads", "dynamic-shape")
+        kept = size + min(before, 0) + min(after, 0)
+        if max(before, after) > (kept - 1 if op.mode == "reflect" else kept):
+            return f"mode '{op.mode}' would go over the elements more than once"
+    if op.mode != "reflect" and x.dtype not in JOINED:
+        return no(f"there is no kernel for elements of type {x.dtype}", "dtype")
+    return None
+
+
+@emits(Pad, dtypes=ANY, when=_problem)
+def pad(e: Emitter, node: Node) -> None:
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Pad) and x is not None
+    widths = widths_of(node)
+    if widths is None:
+        _padded_at_run_time(e, node)
+        return
+    tensor = cropped(e, e.operand(x), widths)
+    grown = [(max(b, 0), max(a, 0)) for b, a in widths]
+    if not any(b or a for b, a in grown):
+        e.alias(node.output, tensor)
+    elif op.mode == "constant":
+        _constant(e, node, tensor, grown)
+    elif op.mode == "reflect":
+        e.op("MIRROR_PAD", [tensor, e.constant(np.asarray(grown, np.int32))], [e.result(node.output)], mode=0)
+    else:
+        for axis, (before, after) in enumerate(grown):
+            if before or after:
+                tensor = _repeated(e, tensor, axis, before, after) if op.mode == "edge" else _wrapped(e, tensor, axis, before, after)
+        e.alias(node.output, tensor)
+
+
+def cropped(e: Emitter, tensor: int, widths: Widths) -> int:
+    """The tensor without what negative widths take away."""
+    for axis, (before, after) in enumerate(widths):
+        if before < 0 or after < 0:
+            size = e.shape(tensor)[axis]
+            length = None if size is None else size + min(before, 0) + min(after, 0)
+            tensor = part(e, tensor, axis, -min(before, 0), min(after, 0) or None, length)
+    return tensor
+
+
+def part(e: Emitter, tensor: int, axis: int, start: int, stop: int | None, length: int | None) -> int:
+    """``tensor[start:stop]`` along an axis, of a known length or None."""
+    shape = list(e.shape(tensor))
+    everything = (1 << len(shape)) - 1
+    begin, end = [0] * len(shape), [0] * len(shape)
+    begin[axis], end[axis] = start, stop or 0
+    shape[axis] = length
+    y = e.temporary(shape, e.dtype(tensor))
+    masks = {"beginMask": everything & ~(1 << axis), "endMask": everything if stop is None else everything & ~(1 << axis)}
+    e.op("STRIDED_SLICE", [tensor, e.ints(begin), e.ints(end), e.ints([1] * len(shape))], [y], **masks)
+    return y
+
+
+def _merged(shape: Sequence[int | None], widths: Widths) -> tuple[list[int | None], Widths]:
+    """Shape and widths with neighbouring known dimensions that are not padded taken as one."""
+    if len(shape) <= GREATEST_RANK:
+        return list(shape), widths
+    merged: list[int | None] = []
+    kept: Widths = []
+    for size, width in zip(shape, widths, strict=True):
+        last = merged[-1] if merged else None
+        if last is not None and size is not None and width == (0, 0) and kept[-1] == (0, 0):
+            merged[-1] = last * size
+        else:
+            merged.append(size)
+            kept.append(width)
+    return merged, kept
+
+
+def _constant(e: Emitter, node: Node, tensor: int, widths: Widths) -> None:
+    shape, merged = _merged(e.shape(tensor), widths)
+    value = node.operand(2)
+    paddings = e.constant(np.asarray(merged, np.int32))
+    if len(shape) == len(widths):
+        _pad_into(e, tensor, paddings, value, e.result(node.output))
+        return
+    tensor = e.reshaped(tensor, shape)
+    y = e.temporary([None if d is None else d + b + a for d, (b, a) in zip(shape, merged, strict=True)], e.dtype(tensor))
+    _pad_into(e, tensor, paddings, value, y)
+    e.reshape_into(y, e.result(node.output), sizes(node.output))
+
+
+def _pad_into(e: Emitter, tensor: int, paddings: int, value: Value | None, result: int) -> None:
+    if value is None or value.data is not None and not value.data.numpy().any():
+        e.op("PAD", [tensor, paddings], [result])
+        return
+    number = e.operand(value)
+    e.op("PADV2", [tensor, paddings, e.reshaped(number, []) if len(e.shape(number)) else number], [result])
+
+
+def _padded_at_run_time(e: Emitter, node: Node) -> None:
+    x, pads = node.inputs[0], node.inputs[1]
+    assert x is not None and x.rank is not None and pads is not None
+    rows = e.reshaped(vector_operand(e, pads), [2, x.rank])
+    _pad_into(e, e.operand(x), e.transposed(rows, [1, 0]), node.operand(2), e.result(node.output))
+
+
+def _repeated(e: Emitter, tensor: int, axis: int, before: int, after: int) -> int:
+    """The first and the last element of an axis repeated."""
+    parts = [tensor]
+    for count, start, stop in ((before, 0, 1), (after, -1, None)):
+        if count:
+            edge = part(e, tensor, axis, start, stop, 1)
+            shape = list(e.shape(edge))
+            shape[axis] = count
+            y = e.temporary(shape, e.dtype(edge))
+            e.op("TILE", [edge, e.ints([count if i == axis else 1 for i in range(len(shape))])], [y])
+            parts = [y, *parts] if stop == 1 else [*parts, y]
+    return joined(e, parts, axis)
+
+
+def _wrapped(e: Emitter, tensor: int, axis: int, before: int, after: int) -> int:
+    """The end of an axis before its start, and its start after its end."""
+    front = [part(e, tensor, axis, -before, None, before)] if before else []
+    back = [part(e, tensor, axis, 0, after, after)] if after else []
+    return joined(e, [*front, tensor, *back], axis)
+
+
+def joined(e: Emitter, parts: Sequence[int], axis: int) -> int:
+    """Tensors one after the other along an axis."""
+    shape = list(e.shape(parts[0]))
+    lengths = [e.shape(p)[axis] for p in parts]
+    shape[axis] = None if None in lengths else sum(n for n in lengths if n is not None)
+    y = e.temporary(shape, e.dtype(parts[0]))
+    e.op("CONCATENATION", parts, [y], axis=axis, fusedActivationFunction=0)
+    return y
