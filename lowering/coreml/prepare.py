@@ -19,7 +19,8 @@ def prepare(model: Model) -> None:
     """Check interface and constants; `Diagnostic` E0501 for what an ML program cannot have."""
     graph = model.graph
     for value in graph.inputs:
-        _require(value, f"input '{value.name}'")
+        if value.uses:
+            _require(value, f"input '{value.name}'")
     for value, name in zip(graph.outputs, graph.output_names, strict=True):
         _require(value, f"output '{name}'")
     for value in graph.constants():

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...ir.diagnostics import Diagnostic
 from ...ir.dims import Expr
+from ...ir.dtypes import DType
 from ...ir.graph import Graph, Value
 from ...ir.model import Model
 from ..backend import E_LOAD
@@ -88,9 +89,10 @@ def build_program(model: Model, settings: Mapping[str, Any], shapes: FlexibleSha
 
 
 def _input_port(value: Value, emission: Emission, release: Release) -> Port:
+    if not value.uses:
+        return Port(value.name, "", DType.FLOAT, "fp32", False)
     dtype = value.tensor.dtype
-    feature = emission.fresh(value.name) if value.uses else ""
-    return Port(value.name, feature, dtype, interface_kind(dtype, release), value.rank == 0)
+    return Port(value.name, emission.fresh(value.name), dtype, interface_kind(dtype, release), value.rank == 0)
 
 
 def _enter(emission: Emission, var: Any, port: Port) -> Any:

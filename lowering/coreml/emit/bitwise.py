@@ -10,7 +10,7 @@ from ....ir.graph import Node
 from ....ir.ops.binary import BitShift
 from ....ir.ops.logical import BitwiseAnd, BitwiseOr, BitwiseXor
 from ....ir.ops.unary import BitwiseNot
-from .cast import bounds
+from .cast import bounds, wrapped
 from .context import Emission
 from .translation import INTEGERS, NARROW, UNSIGNED, Obstacle, translates
 
@@ -58,29 +58,30 @@ def _bit(e: Emission, x: Any, index: int) -> Any:
     return e.mil.sub(x=halved, y=e.mil.mul(x=e.mil.floor_div(x=halved, y=np.int32(2)), y=np.int32(2)))
 
 
-def _short(node: Node) -> Obstacle | None:
-    count = node.inputs[1]
-    if count is not None and count.data is None and count.ints is None:
-        return Obstacle("dynamic-parameter", "shift counts have to be known")
+def _direction(node: Node) -> Obstacle | None:
+    op, dtype = node.op, node.output.dtype
+    assert isinstance(op, BitShift)
+    if op.direction == "LEFT" and dtype not in NARROW:
+        return Obstacle("precision", "products of 32-bit words pass what int32 holds")
     return None
 
 
-@translates(BitShift, dtypes=NARROW, when=_short, level="decomposed")
+@translates(BitShift, dtypes=INTEGERS | NARROW | UNSIGNED, when=_direction, level="decomposed")
 def shift(e: Emission, node: Node) -> None:
-    """Products with powers of two that wrap around, or quotients rounded down."""
+    """Products with powers of two that wrap around, or quotients rounded down; counts beyond the word shift everything out."""
     op, dtype = node.op, node.output.dtype
     assert isinstance(op, BitShift) and dtype is not None
-    x, counts = e.operand(node), e.known(node, 1)
-    inside = (counts >= 0) & (counts < dtype.bits)
-    powers = np.where(inside, np.left_shift(1, np.clip(counts, 0, dtype.bits - 1)), 1).astype(np.int32)
+    bits = min(dtype.bits, _WORD - 1)
+    x, counts = e.operand(node), e.operand(node, 1)
+    inside = e.mil.minimum(x=e.mil.maximum(x=counts, y=np.int32(0)), y=np.int32(bits - 1))
+    powers = e.mil.gather(x=np.left_shift(1, np.arange(bits)).astype(np.int32), indices=inside, axis=0)
     if op.direction == "LEFT":
-        low, span = bounds(dtype)[0], np.int32(1 << dtype.bits)
-        product = e.mil.mul(x=x, y=powers)
-        shifted = e.mil.sub(x=product, y=np.int32(low))
-        result = e.mil.sub(x=product, y=e.mil.mul(x=e.mil.floor_div(x=shifted, y=span), y=span))
+        result = wrapped(e, e.mil.mul(x=x, y=powers), dtype)
+        outside = e.mil.mul(x=result, y=np.int32(0))
     else:
         result = e.mil.floor_div(x=x, y=powers)
-    if not inside.all():
-        result = e.mil.mul(x=result, y=inside.astype(np.int32))
-    e.bind(node, result)
-
+        sign = e.mil.cast(x=e.mil.less(x=result, y=np.int32(0)), dtype="int32")
+        outside = e.mil.mul(x=sign, y=np.int32(-1))
+    fits = e.mil.cast(x=e.mil.equal(x=inside, y=counts), dtype="int32")
+    kept = e.mil.mul(x=result, y=fits)
+    e.bind(node, e.mil.add(x=kept, y=e.mil.mul(x=outside, y=e.mil.sub(x=np.int32(1), y=fits))))

@@ -9,7 +9,6 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.ops.recurrent import GRU, LSTM, RNN
-from ..versions import Release
 from .context import Emission
 from .steps import Cell, activation_names, cell_of
 from .translation import Obstacle, every, translates
@@ -23,6 +22,10 @@ def _layout(node: Node) -> Obstacle | None:
     op: Any = node.op
     if op.layout:
         return Obstacle("attribute", "layout=1 is transposed first")
+    return None
+
+
+def _constant_weights(node: Node) -> Obstacle | None:
     for index, name in ((1, "W"), (2, "R"), (3, "B")):
         value = node.operand(index)
         if value is not None and value.data is None:
@@ -54,7 +57,7 @@ def _steps_known(node: Node) -> Obstacle | None:
     return None
 
 
-@translates(LSTM, when=every(_layout, _plain), level="native")
+@translates(LSTM, when=every(_layout, _constant_weights, _plain))
 def lstm(e: Emission, node: Node) -> None:
     """MIL's lstm for each direction; the backward one runs on the reversed sequence."""
     op, x = node.op, e.operand(node)
@@ -133,7 +136,7 @@ def bind_results(e: Emission, node: Node, sequences: Sequence[Any], finals: Sequ
     e.bind(node, *results[: len(node.outputs)])
 
 
-@translates(LSTM, GRU, RNN, when=every(_layout, _steps_known), level="decomposed", since=Release.IOS15)
+@translates(LSTM, GRU, RNN, when=every(_layout, _steps_known), level="decomposed")
 def written_out(e: Emission, node: Node) -> None:
     """Each step in small operators: the documentation of MIL's gru leaves its biases open."""
     op: Any = node.op

@@ -38,17 +38,44 @@ class Cell(ABC):
         op: Any = node.op
         count = len(op.default_activations)
         self._functions = activation_names(op)[count * direction : count * (direction + 1)]
-        self.weight = e.known(node, 1)[direction]
-        self.recurrence = e.known(node, 2)[direction]
-        bias = e.known(node, 3)
-        half = self.weight.shape[0]
-        flat = np.zeros(2 * half, self.weight.dtype) if bias is None else bias[direction]
-        self.input_bias, self.state_bias = flat[:half], flat[half:]
         self.x = e.operand(node)
+        self.weight = self.parameter(node, 1, direction)
+        self.recurrence = self.parameter(node, 2, direction)
+        rows = int(self.weight.shape[0])
+        if node.operand(3) is None:
+            self.input_bias: Any = np.zeros(rows, e.like(0, self.x).dtype)
+            self.state_bias: Any = self.input_bias
+        else:
+            bias = self.parameter(node, 3, direction)
+            self.input_bias, self.state_bias = self.rows(bias, 0, rows), self.rows(bias, rows, 2 * rows)
 
     @abstractmethod
     def step(self, position: int, states: list[Any]) -> list[Any]:
         """The states after one position of the sequence."""
+
+    def parameter(self, node: Node, index: int, direction: int) -> Any:
+        """The weights of one direction: an array when they are known, else a variable."""
+        known = self.e.known(node, index)
+        if known is not None:
+            return known[direction]
+        given = self.e.operand(node, index)
+        rest = len(given.shape) - 1
+        mask = [False, *(True,) * rest]
+        begin, end = [direction, *(0,) * rest], [direction + 1, *(0,) * rest]
+        squeeze = [True, *(False,) * rest]
+        return self.e.mil.slice_by_index(x=given, begin=begin, end=end, begin_mask=mask, end_mask=mask, squeeze_mask=squeeze)
+
+    def rows(self, array: Any, start: int, end: int) -> Any:
+        """Some rows of a parameter."""
+        if isinstance(array, np.ndarray):
+            return array[start:end]
+        rest = len(array.shape) - 1
+        mask = [False, *(True,) * rest]
+        return self.e.mil.slice_by_index(x=array, begin=[start, *(0,) * rest], end=[end, *(0,) * rest], begin_mask=mask, end_mask=mask)
+
+    def sum(self, x: Any, y: Any) -> Any:
+        """The sum of two parameters."""
+        return x + y if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) else self.e.mil.add(x=x, y=y)
 
     def row(self, position: int) -> Any:
         """The operand at one position: ``[batch, inputs]``."""
@@ -60,12 +87,16 @@ class Cell(ABC):
         )
 
     def product(self, x: Any, weight: Any, bias: Any) -> Any:
-        """``x @ weight.T + bias``."""
-        return self.e.mil.linear(x=x, weight=np.ascontiguousarray(weight), bias=np.ascontiguousarray(bias))
+        """``x @ weight.T + bias``; the bias may be absent."""
+        if isinstance(weight, np.ndarray) and (bias is None or isinstance(bias, np.ndarray)):
+            fixed = None if bias is None else np.ascontiguousarray(bias)
+            return self.e.mil.linear(x=x, weight=np.ascontiguousarray(weight), bias=fixed)
+        product = self.e.mil.matmul(x=x, y=weight, transpose_x=False, transpose_y=True)
+        return product if bias is None else self.e.mil.add(x=product, y=bias)
 
     def block(self, array: Any, index: int) -> Any:
         """The rows of one gate."""
-        return array[index * self.hidden : (index + 1) * self.hidden]
+        return self.rows(array, index * self.hidden, (index + 1) * self.hidden)
 
     def act(self, index: int, x: Any) -> Any:
         """One activation on a clipped argument."""
@@ -97,8 +128,8 @@ class PlainCell(Cell):
     """``h = f(W x + R h + b)``."""
 
     def step(self, position: int, states: list[Any]) -> list[Any]:
-        inner = self.product(self.row(position), self.weight, self.input_bias + self.state_bias)
-        hidden = self.product(states[0], self.recurrence, np.zeros_like(self.state_bias))
+        inner = self.product(self.row(position), self.weight, self.sum(self.input_bias, self.state_bias))
+        hidden = self.product(states[0], self.recurrence, None)
         return [self.act(0, self.e.mil.add(x=inner, y=hidden))]
 
 
@@ -127,14 +158,13 @@ class MemoryCell(Cell):
 
     def __init__(self, e: Emission, node: Node, direction: int, hidden: int) -> None:
         super().__init__(e, node, direction, hidden)
-        peepholes = e.known(node, 7)
-        self.peepholes = None if peepholes is None else peepholes[direction]
+        self.peepholes = None if node.operand(7) is None else self.parameter(node, 7, direction)
 
     def step(self, position: int, states: list[Any]) -> list[Any]:
         op, mil, (h, c) = self.op, self.e.mil, states
         assert isinstance(op, LSTM)
-        inner = self.product(self.row(position), self.weight, self.input_bias + self.state_bias)
-        gates = mil.add(x=inner, y=self.product(h, self.recurrence, np.zeros_like(self.state_bias)))
+        inner = self.product(self.row(position), self.weight, self.sum(self.input_bias, self.state_bias))
+        gates = mil.add(x=inner, y=self.product(h, self.recurrence, None))
         entry, exit_, forget, candidate = self.split(gates, 4)
         entry = self.act(0, self._peep(entry, 0, c))
         kept = mil.sub(x=self.e.like(1, c), y=entry) if op.input_forget else self.act(0, self._peep(forget, 2, c))
@@ -145,7 +175,7 @@ class MemoryCell(Cell):
     def _peep(self, gate: Any, index: int, c: Any) -> Any:
         if self.peepholes is None:
             return gate
-        return self.e.mil.add(x=gate, y=self.e.mil.mul(x=c, y=np.ascontiguousarray(self.block(self.peepholes, index))))
+        return self.e.mil.add(x=gate, y=self.e.mil.mul(x=c, y=self.block(self.peepholes, index)))
 
 
 def cell_of(e: Emission, node: Node, direction: int, hidden: int) -> Cell:
