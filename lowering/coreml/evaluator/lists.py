@@ -1,4 +1,7 @@
-"""Lists of tensors of one shape. A list is a Python list; writing gives a new one."""
+"""Lists of tensors of one shape. A list is a Python list; writing gives a new one.
+
+Elements that were never written are zeros; they are None as long as the elements' shape is not known.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from .values import BY_NAME, Array
 
 @operator("make_list", moves=True, tuples=("elem_shape",))
 def make_list(elem_shape: list[Any], init_length: Any = 1, dynamic_length: Any = True, dtype: str = "fp32") -> list[Any]:
-    """A list of elements that hold nothing yet."""
+    """A list of zeros; a text among the sizes stands for one that is not known."""
     if dtype not in BY_NAME:
         undefined(f"there is no element type '{dtype}'")
-    return [None] * int(init_length)
+    if any(isinstance(n, str) for n in elem_shape):
+        return [None] * int(init_length)
+    return [np.zeros([int(n) for n in elem_shape], BY_NAME[dtype].stored)] * int(init_length)
 
 
 def _place(index: Any, length: int) -> int:
@@ -27,7 +32,7 @@ def _place(index: Any, length: int) -> int:
 
 def _element(ls: list[Any], index: Any) -> Array:
     value = ls[_place(index, len(ls))]
-    return undefined(f"element {int(index)} was never written") if value is None else value
+    return undefined(f"element {int(index)} was never written and its shape is not known") if value is None else value
 
 
 @operator("list_length", moves=True)
@@ -51,7 +56,7 @@ def _written(ls: list[Any], index: Any, value: Array, call: Call) -> list[Any]:
     place, result = int(index), list(ls)
     declared = call.outputs[0]
     if place >= len(result) and declared.length is None:
-        result += [None] * (place + 1 - len(result))
+        result += [np.zeros_like(value)] * (place + 1 - len(result))
     if len(declared.shape) != value.ndim or any(n is not None and n != m for n, m in zip(declared.shape, value.shape, strict=True)):
         undefined(f"the list's elements cannot be {list(value.shape)}")
     result[_place(place, len(result))] = value

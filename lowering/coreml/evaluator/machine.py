@@ -23,10 +23,11 @@ _HALF = np.dtype(np.float16)
 
 @dataclass(frozen=True)
 class Binding:
-    """One operand: the name of a value, or a constant."""
+    """One operand: the name of a value, or a constant; ``fixed`` when it is the same in every run."""
 
     name: str
     value: Any = None
+    fixed: bool = False
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Step:
         blocks: nested blocks of control flow.
         constant: whether its results depend on constants alone.
         drops: names that no later operation of the block reads.
-        cache: what the evaluation keeps between runs.
+        cache: constant results, and constant operands widened to float32.
     """
 
     type: str
@@ -53,7 +54,7 @@ class Step:
     blocks: list[Program]
     constant: bool = False
     drops: tuple[str, ...] = ()
-    cache: dict[str, Any] = field(default_factory=dict)
+    cache: dict[Any, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Builder:
         operands = {key: [self._binding(b) for b in argument.arguments] for key, argument in message.inputs.items()}
         for key, value in message.attributes.items():
             if key != "name" and message.type != "const":
-                operands[key] = [Binding("", _Lazy(self._constants, value))]
+                operands[key] = [Binding("", _Lazy(self._constants, value), True)]
         outputs = [(v.name, declared(v.type)) for v in message.outputs]
         blocks = [self.block(b, b.inputs) for b in message.blocks]
         step = Step(message.type, where, known, operands, outputs, blocks)
@@ -134,8 +135,8 @@ class Builder:
 
     def _binding(self, message: Any) -> Binding:
         if message.WhichOneof("binding") == "name":
-            return Binding(message.name)
-        return Binding("", _Lazy(self._constants, message.value))
+            return Binding(message.name, None, message.name in self._fixed)
+        return Binding("", _Lazy(self._constants, message.value), True)
 
 
 class _Lazy:
@@ -172,15 +173,13 @@ class Machine:
     Attributes:
         states: the arrays of the session's states by name.
         watch: names of values to keep when they are computed.
-        threads: for the operators that use several.
         kept: the values of ``watch`` that were computed, the last one of a loop's.
     """
 
-    def __init__(self, opset: int, states: dict[str, Any], watch: frozenset[str] = frozenset(), threads: int = 1) -> None:
+    def __init__(self, opset: int, states: dict[str, Any], watch: frozenset[str] = frozenset()) -> None:
         self.opset = opset
         self.states = states
         self.watch = watch
-        self.threads = threads
         self.kept: dict[str, Any] = {}
 
     def run(self, program: Program, values: Sequence[Any], outer: _Scope | None = None) -> list[Any]:
@@ -232,7 +231,7 @@ class Machine:
         if step.operator is None:
             return self._structural(step, operands, scope)
         if step.operator.wants_call:
-            operands["call"] = Call(self.opset, tuple(d for _, d in step.outputs), step.cache, self.threads)
+            operands["call"] = Call(self.opset, tuple(d for _, d in step.outputs))
         result = step.operator.evaluate(**operands)
         return result if isinstance(result, tuple) else (result,)
 
@@ -240,7 +239,7 @@ class Machine:
     def _operand(step: Step, key: str, bindings: list[Binding], scope: _Scope) -> Any:
         values = [scope[b.name] if b.name else b.value.get() for b in bindings]
         if step.operator is not None and not step.operator.moves:
-            values = [_widened(v) for v in values]
+            values = [_widened(v, b, step, (key, i)) for i, (v, b) in enumerate(zip(values, bindings, strict=True))]
         several = key in step.operator.tuples if step.operator is not None else key == "loop_vars"
         if several:
             return values
@@ -288,8 +287,15 @@ def _placed(problem: Diagnostic, where: str) -> Diagnostic:
     return Diagnostic(problem.code, problem.message, where, problem.hint, problem.notes)
 
 
-def _widened(value: Any) -> Any:
-    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == _HALF else value
+def _widened(value: Any, binding: Binding, step: Step, place: tuple[str, int]) -> Any:
+    """A 16-bit float as float32; of constants the result is kept."""
+    if not isinstance(value, np.ndarray) or value.dtype != _HALF:
+        return value
+    if not binding.fixed:
+        return value.astype(np.float32)
+    if place not in step.cache:
+        step.cache[place] = value.astype(np.float32)
+    return step.cache[place]
 
 
 def _conformed(result: Any, type_: Declared, name: str, step: Step) -> Any:

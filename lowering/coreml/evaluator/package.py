@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,12 @@ class PackageEvaluator:
         functions: the names of the package's functions.
     """
 
-    def __init__(self, path: str | Path, function: str | None = None, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, function: str | None = None) -> None:
         """Open a package.
 
         Args:
             path: the ``.mlpackage`` folder.
             function: the function to evaluate; the package's default one (``main`` when there is only one) when None.
-            threads: for the operators that ONNX Runtime evaluates (convolutions).
 
         Raises:
             Diagnostic: E0503 when coremltools is not installed, E0540 for a package that cannot be read, E0541 for an operator without
@@ -101,7 +101,6 @@ class PackageEvaluator:
         self._types = {v.name: declared(v.type) for v in message.inputs}
         self._program = Builder(constants).block(message.block_specializations[message.opset], message.inputs)
         self.signature = self._signature(_features(spec, name))
-        self._threads = threads
         self._states: dict[str, Any] = {}
         self.reset()
 
@@ -154,7 +153,7 @@ class PackageEvaluator:
             if not flexible.admits(checked[name].shape):
                 message = f"input '{name}' has shape {list(checked[name].shape)}, the package admits {flexible}"
                 raise Diagnostic(E_FLEXIBLE, message, str(self._path))
-        machine = Machine(self.opset, dict(self._states), watch, self._threads)
+        machine = Machine(self.opset, dict(self._states), watch)
         values = [None if type_.kind == "state" else checked[name] for name, type_ in self._program.inputs]
         results = machine.run(self._program, values)
         self._states = machine.states
@@ -232,12 +231,12 @@ def _message() -> Any:
     level = logger.level
     try:
         logger.setLevel(logging.ERROR)  # importing it off macOS warns of versions that do not matter here
-        from coremltools.proto import Model_pb2
+        proto: Any = import_module("coremltools.proto.Model_pb2")
     except ImportError:
         raise Diagnostic(E_NOT_INSTALLED, "evaluating a Core ML package needs coremltools", hint="pip install 'edgec[coreml]'") from None
     finally:
         logger.setLevel(level)
-    return Model_pb2.Model()
+    return proto.Model()
 
 
 def _tensor_spec(name: str, type_: Declared) -> TensorSpec:

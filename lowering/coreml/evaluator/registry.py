@@ -19,14 +19,10 @@ class Call:
     Attributes:
         opset: the iOS version whose operator definitions hold (15 to 18).
         outputs: what the program declares of the results.
-        cache: kept between runs, for what depends on constants alone.
-        threads: how many may be used.
     """
 
     opset: int
     outputs: tuple[Declared, ...]
-    cache: dict[str, Any]
-    threads: int
 
 
 @dataclass(frozen=True)
