@@ -179,8 +179,9 @@ def _problem(entry: ClassCoefficients, found: CalibratedTarget) -> str:
 # -- plain data --------------------------------------------------------------------------------------------------------
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
+        hints = typing.get_type_hints(type(value))
         pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: _plain(v) for name, v in pairs if v is not None}
+        return {name: float(v) if hints[name] is float else _plain(v) for name, v in pairs if v is not None}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):

@@ -120,10 +120,10 @@ class CompiledSchedule:
 
 
 def _check(name: str, values: Any) -> None:
-    if not np.issubdtype(values.dtype, np.number) or values.size == 0:
+    if not (np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)) or values.size == 0:
         raise Diagnostic(E_DIMENSION, f"'{name}' is {values.tolist()}, not a number")
     for value in values.reshape(-1).tolist():
-        if value != int(value) or not 1 <= value <= LARGEST:
+        if not 1 <= value <= LARGEST or value != int(value):
             raise Diagnostic(E_DIMENSION, f"'{name}' is {value}", hint="a dimension is a whole number from 1 on")
 
 

@@ -27,7 +27,8 @@ def cache_bytes(graph: Graph, precision: str | Precision = "native") -> Dim:
     chosen = precision_of(precision)
     total: Dim = 0
     for value in cache_values(graph):
-        total = total + (chosen.bytes(value.type) or 0)
+        size = chosen.bytes(value.type)
+        total = total if size is None else total + size
     return total
 
 

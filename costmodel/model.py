@@ -19,6 +19,7 @@ from .roofline import Roofs, combine, kernel_times, level_traffic
 
 GROUP = "edgec.costmodels"  # of entry points
 AUTOMATIC = "auto"
+UNKNOWN_SPREAD = (0.3, 30.0)  # factors around the roofline of an operator that the model does not know
 
 E_TIER = code(
     "E1016",
@@ -85,6 +86,9 @@ class SpecModel:
         low, expected, high = (
             d + combine(c, m, roofs.overlap) for d, c, m in zip(times.dispatch, times.compute, times.memory, strict=True)
         )
+        strange = np.array([not k.known for k in sized.compiled.schedule.kernels], dtype=np.bool_)
+        low[strange] = np.minimum(low[strange], expected[strange] * UNKNOWN_SPREAD[0])
+        high[strange] = expected[strange] * UNKNOWN_SPREAD[1]
         memory_bound = times.memory[1] > times.compute[1]
         longest = np.maximum(times.memory[1], times.compute[1])
         bound = np.where(times.dispatch[1] >= longest, 0, np.where(memory_bound, times.level + 2, 1))

@@ -118,7 +118,10 @@ def lifetimes(schedule: Schedule) -> tuple[list[int], list[int]]:
 
 
 def _arena(schedule: Schedule, typical: Array) -> list[int]:
-    """Blocks of memory: activations take the free block that fits best, else a new one; everything else has its own."""
+    """Blocks of memory: activations take the free block that fits best, else a new one; everything else has its own.
+
+    Elementwise kernels write into an operand that nothing needs any more.
+    """
     first, final = lifetimes(schedule)
     begins: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
@@ -133,9 +136,15 @@ def _arena(schedule: Schedule, typical: Array) -> list[int]:
         if described.role != "activation":
             block[tensor] = len(capacity)
             capacity.append(float(typical[tensor]))
-    for position in range(len(schedule.kernels)):
+    for position, kernel in enumerate(schedule.kernels):
+        dying = ends.get(position, [])
         for tensor in begins.get(position, ()):
             size = float(typical[tensor])
+            over = [t for t in dying if t != tensor and typical[t] == size and first[t] < position]
+            if over and kernel.geometry.kernel == "elementwise":
+                block[tensor] = block[over[0]]
+                dying.remove(over[0])
+                continue
             fitting = [f for f in free if size <= f[0] <= 2 * size]
             if fitting:
                 chosen = min(fitting)
@@ -144,7 +153,7 @@ def _arena(schedule: Schedule, typical: Array) -> list[int]:
             else:
                 block[tensor] = len(capacity)
                 capacity.append(size)
-        for tensor in ends.get(position, ()):
+        for tensor in dying:
             free.append((capacity[block[tensor]], block[tensor]))
     return block
 

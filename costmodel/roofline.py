@@ -30,7 +30,6 @@ GENERIC: dict[str, tuple[float, float, float]] = {  # low, expected and high sha
     "mcu": (0.1, 0.4, 0.85),
 }
 GENERIC_MEMORY = (0.4, 0.7, 0.95)
-UNKNOWN_SPREAD = (0.1, 30.0)  # factors around the roofline of an operator that the model does not know
 MOST_OVERLAP = 64.0  # exponents beyond this count as infinite
 WAVES = ((1, 1.0), (2, 1.25), (4, 1.6))  # smaller tiles that libraries fall back to, and what these cost
 _ALIASES = {"u8": "i8", "bool": "i8", "u4": "i4", "u2": "i2", "u16": "i16", "u32": "i32", "u64": "i64", "f8e5m2": "f8e4m3fn"}
@@ -207,9 +206,6 @@ def _compute(sized: Sized, roofs: Roofs) -> tuple[Array, Array, Array]:
         low, expected, high = roofs.efficiency("elementwise")
         peak, native = roofs.peak(kernel.dtype if kernel.macs == 0 or kernel.dtype[0] != "i" else "f32", vector=True)
         coefficients[index, 1] = _spread(1.0 / (peak.value * expected), (peak, (low, expected, high)), 1.0 if native else 4.0)
-        if not kernel.known:
-            coefficients[index, :, 0] *= UNKNOWN_SPREAD[0]
-            coefficients[index, :, 2] *= UNKNOWN_SPREAD[1]
     macs = sized.macs * growth
     parts = [macs * coefficients[:, 0, i, None] + rest * coefficients[:, 1, i, None] for i in range(3)]
     return parts[0], parts[1], parts[2]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-
 MANAGED_BLOCKS, LRU_BLOCKS = 3, 4
 
 
@@ -29,7 +28,7 @@ def block_size(capacity: float, unit: int = 1, blocks: int = MANAGED_BLOCKS) -> 
     """The side of the square blocks of which so many fit into a memory of so many elements, a multiple of the unit.
 
     Three blocks suffice where software decides what stays (scratchpads, packed panels). A cache that evicts the least recently used
-    line needs room for a fourth: the old blocks of the operands age while the new ones come in, and with three blocks the result goes first.
+    line needs room for a fourth: the operands' old blocks age while new ones come in, and with three the result's block goes first.
     """
     side = math.isqrt(max(int(capacity) // blocks, 1))
     return max(side // unit * unit, 1)

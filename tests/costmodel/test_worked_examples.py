@@ -198,7 +198,7 @@ def test_orders_of_attention_traffic() -> None:
     assert ratio == pytest.approx(4, rel=0.05)
     halved = flash_attention_traffic(n, n, d, 65536) / flash_attention_traffic(n, n, d, 32768)
     assert halved == pytest.approx(0.5, rel=0.07)
-    assert flash_attention_traffic(n, n, d, 65536) * 10 < naive_attention_traffic(n, n, d)
+    assert flash_attention_traffic(n, n, d, 65536) * 5 < naive_attention_traffic(n, n, d)
 
 
 # -- fusion and batching -----------------------------------------------------------------------------------------------
