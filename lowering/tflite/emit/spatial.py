@@ -1,0 +1,221 @@
+"""Space and depth, local response normalisation, and sampling on grids, all with channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from ....ir.dtypes import DType
+from ....ir.graph import Node
+from ....ir.ops.channels_last import ChannelsLastDepthToSpace, ChannelsLastGridSample, ChannelsLastLRN, ChannelsLastSpaceToDepth
+from ...backend import Verdict
+from ..emitter import Emitter
+from ..registry import emits, no
+from .geometry import as_image, as_line_into, product_of
+from .resize import gathered_along
+
+BLOCKED = frozenset((DType.FLOAT, DType.INT8, DType.UINT8, DType.INT32, DType.INT64))
+
+
+# -- space and depth -----------------------------------------------------------------------------------------------------------
+def _channels_known(node: Node) -> Verdict | None:
+    for value in (node.inputs[0], node.output):
+        assert value is not None and value.shape is not None
+        if not isinstance(value.shape[-1], int):
+            return no("the number of channels is known at run time only", "dynamic-shape")
+    return None
+
+
+@emits(ChannelsLastDepthToSpace, dtypes=BLOCKED, when=_channels_known)
+def depth_to_space(e: Emitter, node: Node) -> None:
+    """DEPTH_TO_SPACE, for CRD of the channels in the order of DCR."""
+    op, x = node.op, e.operand(node.inputs[0])
+    assert isinstance(op, ChannelsLastDepthToSpace)
+    channels, block = e.shape(x)[-1], op.blocksize
+    assert channels is not None
+    if op.mode == "CRD":
+        order = np.arange(channels).reshape(-1, block * block).T.reshape(-1)
+        x = gathered_along(e, x, order, 3)
+    e.op("DEPTH_TO_SPACE", [x], [e.result(node.output)], blockSize=block)
+
+
+@emits(ChannelsLastSpaceToDepth, dtypes=BLOCKED, when=_channels_known)
+def space_to_depth(e: Emitter, node: Node) -> None:
+    """SPACE_TO_DEPTH, for CRD with the channels put into its order afterwards."""
+    op, x, result = node.op, e.operand(node.inputs[0]), e.result(node.output)
+    assert isinstance(op, ChannelsLastSpaceToDepth)
+    channels, block = e.shape(x)[-1], op.blocksize
+    assert channels is not None
+    if op.mode == "DCR":
+        e.op("SPACE_TO_DEPTH", [x], [result], blockSize=block)
+        return
+    y = e.temporary(e.shape(result), e.dtype(x))
+    e.op("SPACE_TO_DEPTH", [x], [y], blockSize=block)
+    order = np.arange(channels * block * block).reshape(block * block, channels).T.reshape(-1)
+    e.op("GATHER", [y, e.ints(order)], [result], axis=3)
+
+
+# -- local response normalisation ----------------------------------------------------------------------------------------------
+def _normalizable(node: Node) -> Verdict | None:
+    x = node.inputs[0]
+    assert x is not None
+    if x.rank not in (3, 4, 5):
+        return no("one to three spatial dimensions are needed", "rank")
+    if x.rank == 5 and sum(not isinstance(d, int) for d in x.tensor.shape or ()) > 1:
+        return no("axes are merged whose sizes are known at run time only", "dynamic-shape")
+    return _channels_known(node)
+
+
+@emits(ChannelsLastLRN, when=_normalizable)
+def local_response(e: Emitter, node: Node) -> None:
+    """LOCAL_RESPONSE_NORMALIZATION for an odd number of channels, else sums of slices."""
+    op, source = node.op, e.operand(node.inputs[0])
+    assert isinstance(op, ChannelsLastLRN)
+    shape, result = e.shape(source), e.result(node.output)
+    x = as_image(e, source) if len(shape) == 3 else source
+    x = e.reshaped(x, [product_of(shape[:2]), *shape[2:]]) if len(shape) == 5 else x
+    y = result if len(shape) == 4 else e.temporary(e.shape(x), e.dtype(x))
+    if op.size % 2:
+        e.op("LOCAL_RESPONSE_NORMALIZATION", [x], [y], radius=op.size // 2, bias=op.bias, alpha=op.alpha / op.size, beta=op.beta)
+    else:
+        total = _neighbours(e, e.binary("MUL", x, x), op.size)
+        scaled = e.binary("ADD", e.binary("MUL", total, e.number(op.alpha / op.size)), e.number(op.bias))
+        e.op("DIV", [x, e.binary("POW", scaled, e.number(op.beta))], [y], fusedActivationFunction=0)
+    if len(shape) == 3:
+        as_line_into(e, y, result)
+    elif len(shape) == 5:
+        e.reshape_into(y, result, e.shape(result))
+
+
+def _neighbours(e: Emitter, x: int, size: int) -> int:
+    """The sum over ``size`` neighbouring channels, the extra one of an even number behind."""
+    before = (size - 1) // 2
+    shape = e.shape(x)
+    channels = shape[-1]
+    assert channels is not None
+    amounts = np.zeros((4, 2), np.int32)
+    amounts[3] = before, size - 1 - before
+    padded = e.temporary([*shape[:-1], channels + size - 1], e.dtype(x))
+    e.op("PAD", [x, e.constant(amounts)], [padded])
+    total: int | None = None
+    for offset in range(size):
+        part = gathered_along(e, padded, np.arange(offset, offset + channels), 3)
+        total = part if total is None else e.binary("ADD", total, part)
+    assert total is not None
+    return total
+
+
+# -- sampling on grids ---------------------------------------------------------------------------------------------------------
+def _samplable(node: Node) -> Verdict | str | None:
+    op, x, grid = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, ChannelsLastGridSample) and x is not None and grid is not None
+    if op.mode == "cubic":
+        return "cubic sampling has no decomposition here"
+    if not x.tensor.is_static or not grid.tensor.is_static:
+        return no("indices into the image need sizes that are known at run time only", "dynamic-shape")
+    return None
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """Neighbours along one axis: their indices, and their weights or None for one."""
+
+    index: int
+    weight: int | None
+
+
+@emits(ChannelsLastGridSample, when=_samplable, level="decomposed")
+def grid_sample(e: Emitter, node: Node) -> None:
+    """Computed indices into the image as a list of pixels, and the weighted sum of what they gather."""
+    op, x, grid = node.op, e.operand(node.inputs[0]), e.operand(node.inputs[1])
+    assert isinstance(op, ChannelsLastGridSample)
+    shape = [n for n in e.shape(x) if n is not None]
+    places = e.shape(grid)[:-1]
+    rank = len(shape) - 2
+    pixels = e.reshaped(x, [product_of(shape[:-1]), shape[-1]])
+    taps = [_axis_taps(e, op, _coordinate(e, grid, rank - 1 - axis), shape[1 + axis]) for axis in range(rank)]
+    strides = [int(np.prod(shape[2 + axis : -1])) for axis in range(rank)]
+    first = np.arange(shape[0], dtype=np.int32).reshape(-1, *(1,) * rank) * int(np.prod(shape[1:-1]))
+    total: int | None = None
+    for corner in product(*taps):
+        index = e.constant(first)
+        weight: int | None = None
+        for tap, stride in zip(corner, strides, strict=True):
+            step = e.binary("MUL", tap.index, e.constant(np.asarray(stride, np.int32))) if stride != 1 else tap.index
+            index = e.binary("ADD", index, step)
+            if tap.weight is not None:
+                weight = tap.weight if weight is None else e.binary("MUL", weight, tap.weight)
+        part = e.temporary([*places, shape[-1]], e.dtype(x))
+        e.op("GATHER", [pixels, index], [part], axis=0)
+        if weight is not None:
+            part = e.binary("MUL", part, e.reshaped(weight, [*places, 1]))
+        total = part if total is None else e.binary("ADD", total, part)
+    assert total is not None
+    e.alias(node.output, total)
+
+
+def _coordinate(e: Emitter, grid: int, place: int) -> int:
+    """One of the coordinates, without the axis that lists them."""
+    shape = e.shape(grid)
+    begin, end = [0] * len(shape), [0] * len(shape)
+    begin[-1], end[-1] = place, place + 1
+    last = 1 << (len(shape) - 1)
+    y = e.temporary(shape[:-1], e.dtype(grid))
+    e.op(
+        "STRIDED_SLICE",
+        [grid, e.ints(begin), e.ints(end), e.ints([1] * len(shape))],
+        [y],
+        beginMask=last - 1,
+        endMask=last - 1,
+        shrinkAxisMask=last,
+    )
+    return y
+
+
+def _axis_taps(e: Emitter, op: ChannelsLastGridSample, place: int, size: int) -> Sequence[_Tap]:
+    number = e.number
+    if op.align_corners:
+        position = e.binary("MUL", e.binary("ADD", place, number(1.0)), number((size - 1) / 2))
+        low, high = 0.0, size - 1.0
+    else:
+        position = e.binary("MUL", e.binary("ADD", place, number(1.0)), number(size / 2))
+        position = e.binary("SUB", position, number(0.5))
+        low, high = -0.5, size - 0.5
+    if op.mode == "nearest":
+        position = e.unary("ROUND", position)
+    if op.padding_mode == "reflection":
+        position = _reflected(e, position, low, high)
+    if op.padding_mode != "zeros":
+        position = _clipped(e, position, 0.0, size - 1.0)
+    if op.mode == "nearest":
+        return [_tap(e, op, position, None, size)]
+    left = e.unary("FLOOR", position)
+    share = e.binary("SUB", position, left)
+    rest = e.binary("SUB", number(1.0), share)
+    return [_tap(e, op, left, rest, size), _tap(e, op, e.binary("ADD", left, number(1.0)), share, size)]
+
+
+def _tap(e: Emitter, op: ChannelsLastGridSample, position: int, weight: int | None, size: int) -> _Tap:
+    inside = _clipped(e, position, 0.0, size - 1.0)
+    if op.padding_mode == "zeros":
+        valid = e.cast(e.binary("EQUAL", position, inside, DType.BOOL), DType.FLOAT)
+        weight = valid if weight is None else e.binary("MUL", weight, valid)
+    return _Tap(e.cast(inside, DType.INT32), weight)
+
+
+def _clipped(e: Emitter, x: int, low: float, high: float) -> int:
+    return e.binary("MINIMUM", e.binary("MAXIMUM", x, e.number(low)), e.number(high))
+
+
+def _reflected(e: Emitter, x: int, low: float, high: float) -> int:
+    """Positions mirrored at two borders until they lie between them."""
+    span = high - low
+    if span == 0:
+        return e.binary("MUL", x, e.number(0.0))
+    distance = e.unary("ABS", e.binary("SUB", x, e.number(low)))
+    turn = e.binary("FLOOR_MOD", distance, e.number(2 * span))
+    back = e.binary("SUB", e.number(2 * span), turn)
+    return e.binary("ADD", e.binary("MINIMUM", turn, back), e.number(low))
