@@ -450,13 +450,19 @@ def route_edgec_tflite(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
 def route_edgec_tensorrt(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
     """edgec builds an engine for SM86 ahead of time; the typed ONNX model that it was built from runs in ONNX Runtime."""
     import edgec
+    from edgec.ir.diagnostics import Diagnostic
 
     options = {"capabilities": "SM86", "optimization_level": 0}
     with _diagnostic_is_refusal():
         bundle = edgec.compile(_save(model, folder), target="tensorrt", output=folder / "bundle", options=options)
     if [engine["capabilities"] for engine in bundle.manifest["lowering"]["engines"]] != [["SM86"]]:
         raise RuntimeError("no engine was built")
-    outputs = edgec.load_bundle(folder / "bundle", reference=True).run(feeds)
+    try:
+        outputs = edgec.load_bundle(folder / "bundle", reference=True).run(feeds)
+    except Diagnostic as error:
+        if error.code == "E0554":  # float64 numbers beyond float32
+            raise Refused(f"{error.code}: {error.message}") from error
+        raise
     return [outputs[value.name] for value in onnx.load_from_string(model).graph.output]
 
 

@@ -115,7 +115,7 @@ class TensorRtBackend(Backend):
         settings = self.options(options)
         signature = Signature.of(model)
         buildable = self._buildable(settings)
-        prepared = prepare(model, settings)
+        prepared = prepare(model, settings, buildable)
         found = problems(prepared.model.graph.walk(), buildable)
         if found:
             raise refuse(self.name, found)

@@ -19,9 +19,14 @@ from ...ir.op import Op, Opaque
 from ...ir.ops.binary import Add, Mod, Sub
 from ...ir.ops.cast import Cast
 from ...ir.ops.quantize import DequantizeLinear, QuantizeLinear
+from ...ir.ops.unary import IsNaN
 from ...ir.serial.attributes import dtype_fields
 from ...ir.types import OptionalType, SequenceType, TensorType
+from ...passes.context import Context
+from ...passes.decompose.terms import Terms
+from ...passes.rewriter import Rewriter
 from ..backend import E_REFUSED
+from ..openvino.rewrites.small_floats import GRIDS, Grid, on_grid
 
 CARRIERS = {
     DType.DOUBLE: DType.FLOAT,
@@ -31,7 +36,12 @@ CARRIERS = {
     DType.UINT16: DType.INT32,
     DType.UINT32: DType.INT64,
     DType.UINT64: DType.INT64,
+    **dict.fromkeys((DType.INT2, DType.UINT2, DType.INT4, DType.UINT4), DType.INT32),
+    **dict.fromkeys((*GRIDS, DType.FLOAT4E2M1), DType.FLOAT),
 }
+QUANTISED = frozenset((DType.INT8, DType.UINT8, DType.INT4, DType.FLOAT8E4M3FN, DType.FLOAT4E2M1))
+"""What stays as it is between QuantizeLinear and DequantizeLinear."""
+FLOAT4 = Grid(1, 0, 6.0)
 STAYING = frozenset(
     "Identity Reshape Flatten Squeeze Unsqueeze Transpose Concat Split Slice Gather GatherElements GatherND Expand Tile Where Pad Max Min "
     "Clip Relu Sign Mod ScatterElements ScatterND ReduceMax ReduceMin TopK OneHot Trilu MaxPool DepthToSpace SpaceToDepth CenterCropPad "
@@ -58,6 +68,9 @@ def carry(graph: Graph) -> Carried:
     """
     narrow = {v: dtype for v in (*graph.values(), *graph.constants()) if (dtype := _dtype(v.type)) is not None and _goes(v, dtype)}
     nodes = list(graph.walk())
+    for node in nodes:
+        if isinstance(node.op, Cast) and node.outputs[0] in narrow and node.op.to in (*GRIDS, DType.FLOAT4E2M1):
+            _round(node, node.op)
     for value, dtype in narrow.items():
         if value.data is not None:
             _convert(value, dtype)
@@ -67,9 +80,17 @@ def carry(graph: Graph) -> Carried:
         if not any(v in narrow for v in node.outputs) or isinstance(node.op, Opaque):
             continue
         fields = {n: CARRIERS[old] for n in sorted(dtype_fields(type(node.op))) if (old := getattr(node.op, n)) in CARRIERS}
-        if fields:
+        if fields and isinstance(node.op, Cast):
+            node.op = Cast(**fields)  # saturation is of the narrow type
+        elif fields:
             node.op = replace(node.op, **fields)  # type: ignore[type-var]
-        if node.op.op_name in STAYING or isinstance(node.op, Cast) and node.inputs[0] is not None and node.inputs[0].dtype is DType.BOOL:
+        if (
+            node.graph is None
+            or node.op.op_name in STAYING
+            or isinstance(node.op, Cast)
+            and node.inputs[0] is not None
+            and node.inputs[0].dtype is DType.BOOL
+        ):
             continue
         for value in node.outputs:
             dtype = narrow.get(value)
@@ -87,7 +108,7 @@ def _goes(value: Value, dtype: DType) -> bool:
     """
     if dtype not in CARRIERS:
         return False
-    if dtype not in (DType.INT8, DType.UINT8):
+    if dtype not in QUANTISED:
         return True
     nodes = [user for user, _ in value.uses if isinstance(user, Node)]
     made = value.producer.op if value.producer is not None else None
@@ -130,6 +151,19 @@ def _convert(value: Value, dtype: DType) -> None:
         raise Diagnostic(E_REFUSED, message, f"constant '{value.name}'", "choose the target ort")
     value.data = ArrayData(array.astype(carrier.numpy))
     value.type = constant_type(value.data)
+
+
+def _round(node: Node, op: Cast) -> None:
+    """Let a cast to a small float read numbers of that type: it only changes the type then."""
+    x = node.inputs[0]
+    assert x is not None
+    t = Terms(Rewriter(node, Context()))
+    wide = t.cast(x, DType.FLOAT)
+    if op.to is DType.FLOAT4E2M1:
+        rounded = on_grid(t, t.where(t.apply(IsNaN(), wide), 0.0, wide), FLOAT4, True)
+    else:
+        rounded = on_grid(t, wide, GRIDS[op.to], bool(op.saturate))
+    node.set_operand(0, rounded)
 
 
 def _wrap(node: Node, value: Value, dtype: DType) -> None:

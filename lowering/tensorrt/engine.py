@@ -17,14 +17,15 @@ Profile = Mapping[str, Range]
 _QUOTED = re.compile(r'&&\s*"(?P<told>[^"]+)"')
 _ASSERTION = re.compile(r"^Assertion failed: .*?: (?P<told>[A-Z].*)$", re.S)
 _ERROR_CODE = re.compile(r"Error Code \d+: (?P<told>.*)", re.S)
-_SOURCE = re.compile(r"\s+In \w+ at \S+(?:\.cpp|\.h):\d+\)?$|\[\S+\.(?:h|cpp):\d+: \w+\] |\(raw_route[^)]*\)")
-# (text in the reason, reason code), the first that occurs decides.
-_KINDS = (
-    ("shape constraints", "dynamic-shape"), ("build-time constant", "dynamic-parameter"), ("must be an initializer", "dynamic-parameter"), ("not an initializer", "dynamic-parameter"),
-    ("is_weights", "dynamic-parameter"), ("HW-specific datatypes", "dtype"), ("data type", "dtype"), ("date type", "dtype"), ("datatype", "dtype"),
-    ("input type", "dtype"), (" type ", "dtype"), ("no importer", "operator"), ("lugin", "operator"), ("rank", "rank"), ("nbDims", "rank"),
-    ("optimization profile", "dynamic-shape"), ("dynamic", "dynamic-shape"),
-)  # fmt: skip
+_SOURCE = re.compile(r"\s+In \w+ at \S+(?:\.cpp|\.h):\d+\)?$|\[\S+\.(?:h|cpp):\d+: \w+\] ")
+# What the library's words tell about the kind of obstacle; the first kind that fits decides.
+_KINDS = {
+    "dynamic-shape": ("shape constraints", "optimization profile"),
+    "dynamic-parameter": ("build-time constant", "an initializer", "is_weights", "shape tensor"),
+    "dtype": ("HW-specific datatypes", "data type", "date type", "datatype", "input type", " type "),
+    "operator": ("no importer", "lugin", "no runners"),
+    "rank": ("rank", "nbDims"),
+}
 _CODES = {
     "UNSUPPORTED_NODE_ATTR": "attribute",
     "UNSUPPORTED_NODE_DATATYPE": "dtype",
@@ -145,4 +146,4 @@ def _told(sdk: Sdk) -> str:
 
 
 def _kind(text: str, otherwise: str) -> str:
-    return next((code for part, code in _KINDS if part in text), otherwise)
+    return next((code for code, parts in _KINDS.items() if any(part in text for part in parts)), otherwise)

@@ -143,7 +143,7 @@ def rewrite_alone(node: Node, capabilities: Sequence[str] = ()) -> Graph | None:
     graph = clone_graph(alone(node))
     text = ",".join(capabilities)
     run_passes(graph, f"tensorrt-rewrites{{capabilities=[{text}]}}" if capabilities else "tensorrt-rewrites", context=Context())
-    make_symmetric(graph)
+    make_symmetric(graph, capabilities)
     return None if problems(graph.walk(), capabilities) else graph
 
 

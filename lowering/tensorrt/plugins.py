@@ -78,7 +78,7 @@ def _removal(node: Node, capabilities: Sequence[str]) -> tuple[tuple[str, ...], 
     change = run_passes(graph, text)
     context = Context()
     context.extras[LOSSES] = []
-    make_symmetric(graph)
+    make_symmetric(graph, capabilities)
     if any(objection(left, capabilities) is not None for left in graph.walk()):
         return (), ()
     return tuple(sorted(change.counts)), tuple(sorted({left.op.op_name for left in graph.walk()}))

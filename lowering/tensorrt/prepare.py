@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,19 +26,20 @@ class Prepared:
     losses: tuple[Loss, ...]
 
 
-def prepare(model: Model, settings: Mapping[str, Any]) -> Prepared:
+def prepare(model: Model, settings: Mapping[str, Any], capabilities: Sequence[str] = ()) -> Prepared:
     """Make the strongly typed model; the given one stays as it is.
 
     Args:
         model: a model that went through the target's pipeline.
         settings: the target's options.
+        capabilities: compute capabilities that engines are built for.
 
     Raises:
         Diagnostic: E0501 for constants that no element type of TensorRT holds.
     """
     model = model.copy()
     graph = model.graph
-    losses = make_symmetric(graph)
+    losses = make_symmetric(graph, capabilities)
     if losses:
         run_passes(graph, CLEANUP)
     carried = carry(graph)

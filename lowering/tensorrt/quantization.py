@@ -6,6 +6,7 @@ floating point, exactly too, and reported: the operators around it do not run in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,24 @@ from ...passes.driver import apply_rules, index_of
 from ...passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from ...passes.values import element_count, uniform_number
 from ..artifact import Loss
+from .trial import objection
 
 GROUP = "tensorrt-quantization"
-LOSSES = "tensorrt.losses"
+LOSSES, CAPABILITIES = "tensorrt.losses", "tensorrt.capabilities"
 SIGNED = {DType.UINT8: DType.INT8, DType.UINT4: DType.INT4}
 CARRIED = frozenset((DType.INT8, DType.INT4, DType.FLOAT8E4M3FN, DType.FLOAT4E2M1))
 """The element types that quantised tensors can have."""
 
 
-def make_symmetric(graph: Graph) -> list[Loss]:
-    """Rewrite the quantisation of a graph, in place; gives what could not stay quantised."""
+def make_symmetric(graph: Graph, capabilities: Sequence[str] = ()) -> list[Loss]:
+    """Rewrite the quantisation of a graph, in place; gives what could not stay quantised.
+
+    Args:
+        graph: the graph.
+        capabilities: compute capabilities of the engines: those before SM89 have no float8.
+    """
     context = Context()
-    context.extras[LOSSES] = []
+    context.extras[LOSSES], context.extras[CAPABILITIES] = [], tuple(capabilities)
     apply_rules(graph, index_of(GROUP), context)
     return list(dict.fromkeys(context.extras[LOSSES]))
 
@@ -47,7 +54,7 @@ def dequantize(node: Node, b: Rewriter) -> Result:
     assert x is not None and scale is not None and isinstance(node.op, DequantizeLinear)
     source = x.producer if x.producer is not None and isinstance(x.producer.op, QuantizeLinear) else None
     direct = source is not None or x.data is not None or x.is_input
-    if direct and x.dtype in CARRIED and _is_symmetric(zero) and (source is None or not _problem(source)):
+    if direct and x.dtype in CARRIED and _is_symmetric(zero) and (source is None or not _problem(source, b)) and _on_hardware(node, b):
         return None
     signed = _as_signed(x, zero, b, source, scale)
     if signed is not None:
@@ -78,19 +85,25 @@ def dequantize(node: Node, b: Rewriter) -> Result:
 @rewrites_op(QuantizeLinear, name="tensorrt-quantize", group=GROUP)
 def quantize(node: Node, b: Rewriter) -> Result:
     """A QuantizeLinear whose result does more than being dequantised, in floating point."""
-    if _all_dequantised(node.output) or not _problem(node) and node.output.is_output and not node.output.users():
+    if _all_dequantised(node.output) or not _problem(node, b) and node.output.is_output and not node.output.users():
         return None
     t = Terms(b)
     levels = _levels(node, t)
     if levels is None or node.output.dtype is None:
         return Decline("the quantisation cannot be spelled out", node)
     _lose(b, node, "quantisation", "quantised and computed with as integers, in floating point")
-    return t.apply(Cast(node.output.dtype), t.cast(levels, DType.INT32))
+    return t.apply(Cast(node.output.dtype), t.cast(levels, DType.INT32) if node.output.dtype.is_integer else levels)
 
 
-def _problem(node: Node) -> bool:
+def _problem(node: Node, b: Rewriter) -> bool:
     """Whether TensorRT lacks a QuantizeLinear."""
-    return node.output.dtype not in CARRIED or not _is_symmetric(node.operand(2))
+    return node.output.dtype not in CARRIED or not _is_symmetric(node.operand(2)) or not _on_hardware(node, b)
+
+
+def _on_hardware(node: Node, b: Rewriter) -> bool:
+    """Whether the builder takes a node with small floats: only some GPUs have them."""
+    small = any(v is not None and v.dtype is not None and v.dtype.is_float and v.dtype.bits < 16 for v in (*node.inputs, *node.outputs))
+    return not small or objection(node, b.context.extras.get(CAPABILITIES, ())) is None
 
 
 def _is_symmetric(zero: Value | None) -> bool:
@@ -127,14 +140,17 @@ def _levels(node: Node, t: Terms) -> Value | None:
     op, x, scale, zero = node.op, *(node.operand(i) for i in range(3))
     assert isinstance(op, QuantizeLinear) and x is not None and scale is not None
     dtype = node.output.dtype
-    if dtype is None or not dtype.is_integer or x.rank is None or scale.rank is None or op.precision not in (None, DType.FLOAT):
+    if dtype is None or x.rank is None or scale.rank is None or op.precision not in (None, DType.FLOAT):
         return None
     try:
         wide = _along_axis(t, op, x, t.cast(scale, DType.FLOAT))
         offset = None if zero is None else _along_axis(t, op, x, t.cast(zero, DType.FLOAT))
     except LookupError:
         return None
-    rounded = t.apply(Round(), t.div(t.cast(x, DType.FLOAT), wide))
+    quotient = t.div(t.cast(x, DType.FLOAT), wide)
+    if not dtype.is_integer:
+        return t.cast(t.apply(Cast(dtype, saturate=op.saturate), quotient if offset is None else t.add(quotient, offset)), DType.FLOAT)
+    rounded = t.apply(Round(), quotient)
     if offset is not None:
         rounded = t.add(rounded, offset)
     low, high = integer_range(dtype)

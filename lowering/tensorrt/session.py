@@ -13,6 +13,7 @@ from ...ir.dtypes import DType
 from ..backend import E_LOAD, E_RUN, Session
 from ..ort.engine import Engine
 from ..signature import Signature
+from .codes import E_HOLD
 
 STAND_IN = "the strongly typed ONNX model in ONNX Runtime: it judges the lowering, not the engine"
 
@@ -29,10 +30,7 @@ class ReferenceSession(Session):
     def __init__(self, path: Path, signature: Signature, boundary: Mapping[str, Any]) -> None:
         """Load the typed model at ``path``; `Diagnostic` E0504 when ONNX Runtime rejects it even after its own legalisation."""
         self.signature, self._boundary = signature, boundary
-        try:
-            self._engine = Engine(path, level="disable", threads=1, where=path.name)
-        except Diagnostic:
-            self._engine = Engine(_legalised(path), level="disable", threads=1, where=path.name)
+        self._engine = Engine(_legalised(path) or path, level="disable", threads=1, where=path.name)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name; see `Session.run`."""
@@ -40,8 +38,8 @@ class ReferenceSession(Session):
         return to_public(results, self.signature)
 
 
-def _legalised(path: Path) -> bytes:
-    """The typed model with what ONNX Runtime has no kernel for respelled, and nothing else changed."""
+def _legalised(path: Path) -> bytes | None:
+    """The typed model with what ONNX Runtime lacks, or is known to compute wrongly, respelled; None when there is nothing of the kind."""
     import onnxruntime
 
     from ...ir.serial.reader import read_model
@@ -50,7 +48,8 @@ def _legalised(path: Path) -> bytes:
     from ..ort.matrix import best_opset
 
     model = read_model(path)
-    run_passes(model.graph, legalize.NAME)
+    if not run_passes(model.graph, legalize.NAME).modified:
+        return None
     return model.to_bytes(opset=best_opset(model, onnxruntime.__version__, False)[0])
 
 
@@ -58,7 +57,7 @@ def to_engine(feeds: Mapping[str, Any], boundary: Mapping[str, Any]) -> dict[str
     """Checked public inputs in the element types of the engine.
 
     Raises:
-        Diagnostic: E0505 for float64 numbers beyond float32, and unsigned integers beyond int64.
+        Diagnostic: E0554 for float64 numbers beyond float32, and unsigned integers beyond int64.
     """
     found = {}
     for name, value in feeds.items():
@@ -70,7 +69,7 @@ def to_engine(feeds: Mapping[str, Any], boundary: Mapping[str, Any]) -> dict[str
             lost = np.isinf(changed) & np.isfinite(array) if wanted.kind == "f" else changed.astype(array.dtype) != array
             if bool(np.any(lost)) or array.dtype == np.uint64 and bool((changed < 0).any()):
                 message = f"TensorRT has no {array.dtype}, and {wanted} cannot hold these values"
-                raise Diagnostic(E_RUN, message, f"input '{name}'", "choose the target ort")
+                raise Diagnostic(E_HOLD, message, f"input '{name}'", "choose the target ort")
             array = changed
         found[name] = np.ascontiguousarray(array).reshape(array.shape)
     return found

@@ -52,6 +52,8 @@ def _judge(node: Node, capabilities: Sequence[str]) -> Refusal | None:
         found = None if value is None else _type_problem(value)
         if found is not None:
             return found
+    if not node.op.pure:
+        return Refusal("its result is random", "random")
     sdk = load()
     if node.regions or isinstance(node.op, Opaque):
         builder, network = sdk.create_network()
