@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from .package import PACKAGE, clean_metadata, package_files
 from .session import CoreMlSession
 from .versions import NEWEST, Release
 
+PLACEMENT = "placement.json"
 CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,dead-code"
 
 
@@ -87,6 +89,7 @@ class CoreMlBackend(Backend):
             Diagnostic: E0501 naming the node that cannot be translated, E0503 when coremltools is not installed.
         """
         from .losses import losses_of
+        from .placement import predict, summary
         from .prepare import prepare
         from .program import build_program
         from .shapes import FlexibleShapes
@@ -112,12 +115,17 @@ class CoreMlBackend(Backend):
             "outputs": [port.to_json() for port in program.outputs],
             "coremltools": self.version(),
         }
+        ranged = any(not sizes.listed for sizes in shapes.sizes.values())
+        placements = predict(program.model.get_spec(), ranged)
+        facts["placement"] = {**summary(placements), "operations": PLACEMENT}
         handles = debug_handles(model)
         named = {name: list(value.origins) for value, name in program.names.items() if value.origins}
         handles["values"] = {**handles["values"], **named}
         losses = losses_of(model, program.inputs, program.outputs, shapes, settings)
         kept = {name: settings[name] for name in ("minimum_target", "precision", "runtime")}
-        return Artifact(self.name, package_files(program.model), signature, facts, kept, losses, handles)
+        files = package_files(program.model)
+        files[PLACEMENT] = (json.dumps([p.to_json() for p in placements], indent=0) + "\n").encode()
+        return Artifact(self.name, files, signature, facts, kept, losses, handles)
 
     def open(self, folder: Path, manifest: Mapping[str, Any], options: Mapping[str, Any]) -> Session:
         """Load the bundle's package."""

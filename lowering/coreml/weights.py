@@ -11,6 +11,9 @@ from ...ir.dtypes import DType
 from ...ir.graph import Value
 from .versions import Release
 
+_BINS = 4096
+_ROUNDS = 24
+
 
 def compression(settings: Mapping[str, Any]) -> Any:
     """A function ``(emission, value) -> variable | None`` that stores a constant as the options say; None when nothing is compressed."""
@@ -62,7 +65,7 @@ def _blockwise(emission: Any, array: Any, block: int, name: str) -> Any:
 
 
 def _palette(emission: Any, array: Any, bits: int, release: Release, name: str) -> Any:
-    """Indices into a table of evenly spaced quantiles, improved by a few rounds of Lloyd's algorithm."""
+    """Indices into a table of values."""
     table = _table(array.reshape(-1), 1 << bits)
     edges = (table[1:] + table[:-1]) / 2
     indices = np.searchsorted(edges, array.reshape(-1)).astype(np.uint8)
@@ -78,11 +81,20 @@ def _palette(emission: Any, array: Any, bits: int, release: Release, name: str) 
 
 
 def _table(values: Any, count: int) -> Any:
-    """The palette: sorted, of exactly ``count`` entries."""
-    ordered = np.sort(values)
-    centres = ordered[((np.arange(count) + 0.5) / count * ordered.size).astype(int)].astype(np.float64)
-    sums = np.concatenate(([0.0], np.cumsum(ordered, dtype=np.float64)))
-    for _ in range(8):
+    """The palette: sorted, of exactly ``count`` entries.
+
+    It starts with the density that is optimal for the mean square error, the cube root of that of the values (Panter and Dite, 1951), and
+    is improved by Lloyd's algorithm.
+    """
+    ordered = np.sort(values).astype(np.float64)
+    low, high = ordered[0], ordered[-1]
+    if low == high:
+        return np.full(count, low, np.float32)
+    amounts, edges = np.histogram(ordered, _BINS, (low, high))
+    mass = np.concatenate(([0.0], np.cumsum(np.cbrt(amounts))))
+    centres = np.interp((np.arange(count) + 0.5) / count * mass[-1], mass, edges)
+    sums = np.concatenate(([0.0], np.cumsum(ordered)))
+    for _ in range(_ROUNDS):
         bounds = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
         starts, ends = np.concatenate(([0], bounds)), np.concatenate((bounds, [ordered.size]))
         filled = ends > starts
