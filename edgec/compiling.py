@@ -67,8 +67,12 @@ class Compilation:
         targets: Sequence[str],
         dims: Mapping[str, int] | None = None,
         freeze: Mapping[str, Any] | None = None,
+        *,
+        installed: bool = True,
     ) -> Iterator[Compilation]:
         """Check targets and options, read the model; while the block runs the routes of custom operators are in force.
+
+        With ``installed`` the runtime of a single target must be; of several it is checked when its turn comes.
 
         Raises:
             Diagnostic: what is wrong with the targets, their options, the routes or the model.
@@ -84,7 +88,7 @@ class Compilation:
             if settings.opset is not None and "opset" in runner.option_defaults:
                 given.setdefault("opset", settings.opset)
             chosen[target] = replace(settings, target=target, target_options=runner.options(given))
-        if len(targets) == 1:
+        if installed and len(targets) == 1:
             backends[targets[0]].require()
         model = open_model(source, dims, freeze)
         check_routes(model, settings)
@@ -105,7 +109,7 @@ class Compilation:
         refuse_to_overwrite(folder.absolute())
         runner = self.backends[target]
         runner.require()
-        result, artifact, steps = self._lowered(target)
+        result, artifact, steps = self.lowered(target)
         general = general_losses(carried_by(self.model), artifact, result.model)
         artifact = replace(artifact, losses=(*artifact.losses, *general))
         approximate = any(step.rung == "approximate" for step in steps)
@@ -128,7 +132,15 @@ class Compilation:
             target, budget=budget_of(settings), reference=lambda: self.stages.portable.model, data=settings.data, opset=settings.opset
         )
 
-    def _lowered(self, target: str) -> tuple[Optimized, Artifact, list[Step]]:
+    def lowered(self, target: str) -> tuple[Optimized, Artifact, list[Step]]:
+        """Run the passes and lower; where the target refuses, or an accuracy budget permits approximations, by way of the ladder.
+
+        Returns:
+            The optimised model, the artifact, and what became of the nodes that are not native.
+
+        Raises:
+            Diagnostic: E0501 when the target cannot take the model.
+        """
         from .lowering.backend import Refusal
 
         ladder = self.ladder(target)
@@ -213,16 +225,16 @@ def budget_of(settings: Settings) -> float | None:
 
 
 def own_passes(steps: Sequence[Step]) -> list[Step]:
-    """The steps of a model that was lowered without the ladder: the target's own passes removed what alone would not run."""
-    found = []
-    for step in steps:
-        if step.rung in ("exact", "approximate", "other-engine", "refused"):
-            step = replace(
-                step, rung="decomposed", reason=f"{step.reason}; the target's passes rewrite it", via="", into=(), price=None, engines=()
-            )
-        if step.rung != "native":
-            found.append(step)
-    return found
+    """The steps of the nodes that are not native, when the model was lowered without the ladder."""
+    return [own_pass(step) for step in steps if step.rung != "native"]
+
+
+def own_pass(step: Step) -> Step:
+    """A step of a model that was lowered without the ladder: the target's own passes removed what would not run by itself."""
+    if step.rung in ("native", "partial", "decomposed"):
+        return step
+    reason = f"{step.reason}; the target's passes rewrite it"
+    return replace(step, rung="decomposed", reason=reason, code="", via="", into=(), price=None, engines=())
 
 
 def engine_notes(steps: Sequence[Step]) -> list[str]:

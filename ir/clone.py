@@ -105,3 +105,35 @@ def _mapped(value: Value, copies: dict[Value, Value]) -> Value:
             return value
         found = copies[value] = Value(value.name, value.type, data=value.data, origins=value.origins)
     return found
+
+
+def isolated_node(node: Node) -> Graph:
+    """A graph of one node alone: its constant operands stay constants, everything else that it or its regions read is an input.
+
+    Results that nothing reads are left out, unless nothing reads any.
+    """
+    graph = Graph(node.name or node.op.op_name)
+    copies: dict[Value, Value] = {}
+    for value in dict.fromkeys((*(v for v in node.inputs if v is not None), *_captured(node))):
+        if value.data is None:
+            added = graph.add_input(value.name, value.type)
+            added.origins = value.origins
+            copies[value] = added
+    _copy_node(node, graph, copies, None, rename=False)
+    used = [value for value in node.outputs if value.uses] or list(node.outputs[:1])
+    graph.set_outputs([copies[value] for value in used], [value.name for value in used])
+    return graph
+
+
+def _captured(node: Node) -> list[Value]:
+    """The values of enclosing graphs that the regions of a node read."""
+    inside: set[Value] = set()
+    read: dict[Value, None] = {}
+    for region in node.regions:
+        for graph in (region, *(r for inner in region.walk() for r in inner.regions)):
+            inside.update(graph.inputs)
+            read |= dict.fromkeys(graph.outputs)
+            for inner in graph:
+                inside.update(inner.outputs)
+                read |= dict.fromkeys(v for v in inner.inputs if v is not None)
+    return [value for value in read if value not in inside]

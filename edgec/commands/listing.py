@@ -23,13 +23,31 @@ def passes(
 
 def ops(
     name: Annotated[str | None, typer.Argument(metavar="OPERATOR", help="Describe one operator.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="T[,T2…]", help="Say how targets support it.")] = None,
+    op: Annotated[str | None, typer.Option("--op", metavar="OPERATOR", help="The operator, as the argument.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", metavar="TYPE", help="Element type of its first operand: f32, i8 or int8 …")
+    ] = None,
+    backend_version: Annotated[
+        str | None, typer.Option("--backend-version", metavar="V", help="Version of the target's runtime; the installed one by default.")
+    ] = None,
+    hardware: Annotated[str | None, typer.Option("--hardware", metavar="NAME", help="Hardware that the support may depend on.")] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """List the operators, or the attributes of one."""
+    """List the operators, or the attributes of one; with --target how targets support them."""
+    if target is not None:
+        from ..driver.compile_targets import target_list
+        from ..driver.support_query import query_support
+
+        query_support(target_list(target), op or name, dtype, backend_version, hardware or "", plugin or (), json)
+        return
+    from ..driver.arguments import usage_error
     from ..driver.listing import list_ops
 
-    list_ops(name, plugin or (), json)
+    if dtype is not None or backend_version is not None or hardware is not None:
+        raise usage_error("--dtype, --backend-version and --hardware ask about targets", "", "name some: --target T")
+    list_ops(op or name, plugin or (), json)
 
 
 def explain(

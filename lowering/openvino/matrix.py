@@ -41,6 +41,13 @@ SUITE = "ONNX backend suite, OpenVINO 2026.4.1 on the CPU in float32"
 PROBE = "probe of OpenVINO 2026.4.1 on the CPU against numpy"
 DECOMPOSED = "exact decomposition"
 
+FOREIGN = frozenset(
+    (DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ, DType.INT2, DType.UINT2, DType.STRING, DType.COMPLEX64, DType.COMPLEX128,
+     DType.FLOAT6E2M3, DType.FLOAT6E3M2)
+)  # fmt: skip
+"""Element types that OpenVINO lacks."""
+KNOWN = frozenset(DType) - FOREIGN
+
 # Operators all of whose cases in the suite pass (but for element types that the importer lacks and refuses itself).
 NATIVE = (
     "Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh BatchNormalization BitwiseAnd BitwiseNot BitwiseOr "
@@ -125,7 +132,7 @@ def _training(node: Node) -> str | None:
 def _row(
     op: type[Op], code: str, problem: Callable[[Node], str | None], text: str, level: Level = "partial", evidence: str = SUITE
 ) -> Support:
-    return Support(op, level, None, Condition(code, problem, text), SINCE, "", evidence, "probe")
+    return Support(op, level, KNOWN if level != "none" else frozenset(), Condition(code, problem, text), SINCE, "", evidence, "probe")
 
 
 def _never(op: type[Op], code: str, reason: str, level: Level = "partial", evidence: str = SUITE) -> Support:
@@ -180,11 +187,11 @@ def rows() -> tuple[Support, ...]:
         if op in stated:
             continue
         if not domain and name in NATIVE:
-            found.append(Support(op, "native", None, None, SINCE, "", SUITE, "probe"))
+            found.append(Support(op, "native", KNOWN, None, SINCE, "", SUITE, "probe"))
         elif op in REWRITTEN:
-            found.append(Support(op, "decomposed", None, None, SINCE, "", SUITE, "probe"))
+            found.append(Support(op, "decomposed", KNOWN, None, SINCE, "", SUITE, "probe"))
         elif op in contributed:
-            found.append(Support(op, "decomposed", None, None, SINCE, "", DECOMPOSED, "probe"))
+            found.append(Support(op, "decomposed", KNOWN, None, SINCE, "", DECOMPOSED, "probe"))
         else:
             found.append(Support(op, "none", frozenset(), None, SINCE, "", SUITE, "probe"))
     return tuple(sorted(found, key=lambda row: (row.op.domain, row.op.op_name)))
@@ -216,12 +223,6 @@ def judge(node: Node) -> Verdict:
     if row.level == "partial" and isinstance(condition, Condition):
         return Verdict("partial", condition.text, row.evidence)
     return Verdict("native", "", row.evidence)
-
-
-FOREIGN = frozenset(
-    (DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ, DType.INT2, DType.UINT2, DType.STRING, DType.COMPLEX64, DType.COMPLEX128,
-     DType.FLOAT6E2M3, DType.FLOAT6E3M2)
-)  # fmt: skip
 
 
 def problems(nodes: Sequence[Node]) -> list[tuple[Node, Verdict]]:
