@@ -156,7 +156,8 @@ def _hierarchy(
         inner.finish()
     for name in section.texts("shares"):
         if name not in shared:
-            raise section.error(E_TARGET_VALUE, "shares", f"the target has no memory '{name}'", did_you_mean(name, list(shared)))
+            hint = did_you_mean(name, list(shared)) or f"describe it in a table [memory.{name}]"
+            raise section.error(E_TARGET_VALUE, "shares", f"the target has no memory '{name}'", hint)
         levels.append(shared[name])
     reach = section.maybe("dram_bandwidth", "B/s")
     if reach is not None:

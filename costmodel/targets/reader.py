@@ -25,6 +25,7 @@ FOLDER = Path(__file__).parent
 USER_FOLDER = "EDGEC_TARGETS"  # the environment variable
 SUFFIX = ".toml"
 WHOLE = ("modes",)  # tables that an heir replaces as a whole
+OTHER_MEMORY = ("sram", "flash", "link")  # last levels whose energy a file gives itself
 KINDS = ("board", "phone", "laptop", "server", "accelerator", "microcontroller")
 
 
@@ -169,9 +170,9 @@ def _sources(table: Any, file: str) -> dict[str, str]:
 def _dram(root: Section, surroundings: Surroundings) -> MemoryLevel:
     section = root.section("dram", required=True)
     assert section is not None
-    kind = section.text("type", choices=[*surroundings.energy.dram, "sram", "link"])
+    kind = section.text("type", choices=[*surroundings.energy.dram, *OTHER_MEMORY])
     energy = section.maybe("energy", "J/B") or surroundings.energy.dram.get(kind)
-    level = read_level("DRAM" if kind not in ("sram", "link") else kind, section, "target", None, surroundings, energy)
+    level = read_level("DRAM" if kind not in OTHER_MEMORY else kind, section, "target", None, surroundings, energy)
     section.finish()
     return level
 
