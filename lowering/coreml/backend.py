@@ -18,6 +18,7 @@ from .matrix import problems, rows
 from .options import DEFAULTS, check_options
 from .package import PACKAGE, clean_metadata, package_files
 from .session import CoreMlSession
+from .states import State
 from .versions import NEWEST, Release
 
 PLACEMENT = "placement.json"
@@ -88,23 +89,26 @@ class CoreMlBackend(Backend):
         Raises:
             Diagnostic: E0501 naming the node that cannot be translated, E0503 when coremltools is not installed.
         """
+        from .images import parse_images
         from .losses import losses_of
         from .placement import predict, summary
         from .prepare import prepare
         from .program import build_program
         from .shapes import FlexibleShapes
+        from .states import parse_states
         from .weights import compression
 
         self.require()
         settings = self.options(options)
-        signature = Signature.of(model)
         prepare(model)
         release = Release.of(settings["minimum_target"])
         found = problems(list(model.graph.walk()), release)
         if found:
             raise refuse(self.name, found)
         shapes = FlexibleShapes(model, settings["shapes"])
-        program = build_program(model, settings, shapes, compression(settings))
+        images, states = parse_images(settings["images"], model), parse_states(settings["states"], model)
+        program = build_program(model, settings, shapes, compression(settings), images, states)
+        signature = _without_states(Signature.of(model), states)
         clean_metadata(program.model, *_metadata(model, settings))
         facts: dict[str, Any] = {
             "package": PACKAGE,
@@ -113,6 +117,8 @@ class CoreMlBackend(Backend):
             "weights": settings["weights"],
             "inputs": [port.to_json() for port in program.inputs],
             "outputs": [port.to_json() for port in program.outputs],
+            "images": {name: image.to_json() for name, image in images.items()},
+            "states": {state.past: state.present for state in states.values()},
             "coremltools": self.version(),
         }
         ranged = any(not sizes.listed for sizes in shapes.sizes.values())
@@ -121,7 +127,7 @@ class CoreMlBackend(Backend):
         handles = debug_handles(model)
         named = {name: list(value.origins) for value, name in program.names.items() if value.origins}
         handles["values"] = {**handles["values"], **named}
-        losses = losses_of(model, program.inputs, program.outputs, shapes, settings)
+        losses = losses_of(model, program.inputs, program.outputs, shapes, settings, images, states)
         kept = {name: settings[name] for name in ("minimum_target", "precision", "runtime")}
         files = package_files(program.model)
         files[PLACEMENT] = (json.dumps([p.to_json() for p in placements], indent=0) + "\n").encode()
@@ -132,6 +138,13 @@ class CoreMlBackend(Backend):
         recorded = {name: value for name, value in manifest.get("options", {}).items() if name in self.option_defaults}
         settings = self.options({**recorded, **options})
         return CoreMlSession(folder / PACKAGE, Signature.from_json(manifest["signature"]), manifest["lowering"], settings)
+
+
+def _without_states(signature: Signature, states: Mapping[str, State]) -> Signature:
+    """The inputs and outputs that are left when the program keeps the others itself."""
+    hidden = {state.present for state in states.values()}
+    inputs = tuple(spec for spec in signature.inputs if spec.name not in states)
+    return Signature(inputs, tuple(spec for spec in signature.outputs if spec.name not in hidden))
 
 
 def _metadata(model: Model, settings: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

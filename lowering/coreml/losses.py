@@ -10,15 +10,31 @@ from ...ir.model import Model
 from ...ir.types import TensorType
 from ..artifact import Loss
 from .carriers import WIDE
+from .images import Image
 from .interface import Port
 from .shapes import FlexibleShapes
+from .states import State
 
 _MAX_LISTED = 5
 
 
-def losses_of(model: Model, inputs: Iterable[Port], outputs: Iterable[Port], shapes: FlexibleShapes, settings: Mapping[str, Any]) -> tuple[Loss, ...]:
+def losses_of(
+    model: Model,
+    inputs: Iterable[Port],
+    outputs: Iterable[Port],
+    shapes: FlexibleShapes,
+    settings: Mapping[str, Any],
+    images: Mapping[str, Image],
+    states: Mapping[str, State],
+) -> tuple[Loss, ...]:
     """All losses of a lowering."""
     found = [*_integers(model), *_interface([*inputs], [*outputs]), *_sizes(shapes), *_precision(settings)]
+    for name, image in images.items():
+        what = f"the package takes an {image.layout} image with 8 bits per channel: elements are rounded to {image.scale:g} steps"
+        found.append(Loss("interface-type", f"input '{name}'", what))
+    for state in states.values():
+        what = f"it is the state that output '{state.present}' writes: it starts as zeros and is stored as float16"
+        found.append(Loss("state", f"input '{state.past}'", what))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ from ...ir.model import Model
 from ..backend import E_LOAD
 from .carriers import CARRIERS
 from .emit.context import Emission
+from .images import Image
 from .interface import Port, interface_kind
 from .shapes import FlexibleShapes
+from .states import State
 from .versions import Release
 
 CLEANUP = (
@@ -53,38 +55,64 @@ class Program:
     names: dict[Value, str]
 
 
-def build_program(model: Model, settings: Mapping[str, Any], shapes: FlexibleShapes, weights: Any = None) -> Program:
+def build_program(
+    model: Model,
+    settings: Mapping[str, Any],
+    shapes: FlexibleShapes,
+    weights: Any = None,
+    images: Mapping[str, Image] | None = None,
+    states: Mapping[str, State] | None = None,
+) -> Program:
     """Translate a model whose nodes have all been judged.
 
     Args:
         model: the prepared model; it stays as it is.
         settings: the backend's options.
         shapes: sizes of symbolic dimensions.
-        weights: makes compressed constants (see `weights.Compression`).
+        weights: makes compressed constants (see `weights.compression`).
+        images: the inputs that are images.
+        states: the inputs that are states.
     """
     quiet()
     from coremltools.converters.mil.mil import Function, Placeholder, types
     from coremltools.converters.mil.mil import Program as MilProgram
+    from coremltools.converters.mil.mil.program import StateTensorPlaceholder as StatePlaceholder
 
     release = Release.of(settings["minimum_target"])
     graph, emission = model.graph, Emission(release, weights)
     inputs, placeholders = [], {}
+    kept = {} if states is None else states
+    cells: dict[str, str] = {}
     for value in graph.inputs:
+        if value.name in kept:
+            cells[value.name] = emission.fresh(value.name)
+            placeholders[cells[value.name]] = StatePlaceholder(kept[value.name].shape, dtype=types.fp16)
+            continue
         port = _input_port(value, emission, release)
         inputs.append(port)
         if port.feature:
             dims = [shapes.dim(d) for d in value.shape or ()] if not port.scalar else [1]
             placeholders[port.feature] = Placeholder(dims, dtype=getattr(types, port.kind))
+    hidden = {state.present for state in kept.values()}
+    features = {name: emission.fresh(name) for name in graph.output_names if name not in hidden}
     with Function(placeholders, opset_version=release.native) as function:
-        for value, port in zip(graph.inputs, inputs, strict=True):
-            if port.feature:
-                emission.define(value, _enter(emission, function.inputs[port.feature], port))
+        ports = {port.name: port for port in inputs if port.feature}
+        for value in graph.inputs:
+            if value.name in cells:
+                read = emission.mil.read_state(input=function.inputs[cells[value.name]], stem=f"{cells[value.name]}_read")
+                emission.define(value, emission.cast(read, CARRIERS[value.tensor.dtype]))
+            elif value.name in ports:
+                emission.define(value, _enter(emission, function.inputs[ports[value.name].feature], ports[value.name]))
         emission.emit_graph(graph)
-        outputs, results = _leave(emission, graph, release)
+        results_by_name = dict(zip(graph.output_names, graph.outputs, strict=True))
+        for name, cell in cells.items():
+            update = emission.cast(emission.var(results_by_name[kept[name].present]), "fp16")
+            emission.mil.coreml_update_state(state=function.inputs[cell], value=update, stem=f"{cell}_update")
+        outputs, results = _leave(emission, graph, release, features)
         function.set_outputs(results)
     program = MilProgram()
     program.add_function("main", function)
-    converted = _convert(program, settings, shapes, [p for p in inputs if p.feature], graph)
+    converted = _convert(program, settings, shapes.inputs(list(ports.values()), {v.name: v for v in graph.inputs}, images or {}))
     return Program(converted, inputs, outputs, emission.names)
 
 
@@ -105,28 +133,30 @@ def _enter(emission: Emission, var: Any, port: Port) -> Any:
     return var if carrier == port.kind else emission.mil.cast(x=var, dtype=carrier, stem=f"{port.feature}_cast")
 
 
-def _leave(emission: Emission, graph: Graph, release: Release) -> tuple[list[Port], list[Any]]:
+def _leave(emission: Emission, graph: Graph, release: Release, features: Mapping[str, str]) -> tuple[list[Port], list[Any]]:
     """The outputs under names of their own."""
     ports, results = [], []
     for value, name in zip(graph.outputs, graph.output_names, strict=True):
+        if name not in features:
+            continue
         dtype = value.tensor.dtype
         kind = interface_kind(dtype, release)
         var = emission.wide(value)
         scalar = value.rank == 0
         if scalar:
             var = emission.mil.expand_dims(x=var, axes=[0], stem=f"{name}_vector")
-        feature = emission.fresh(name)
+        feature = features[name]
         if emission.kind(var) != kind:
-            var = emission.mil.cast(x=var, dtype=kind, stem=feature)
+            var = emission.mil.cast(x=var, dtype=kind, stem=f"{feature}_public")
         else:
-            var = emission.mil.identity(x=var, stem=feature)
+            var = emission.mil.identity(x=var, stem=f"{feature}_public")
         var.name = var.op.name = feature
         ports.append(Port(name, feature, dtype, kind, scalar))
         results.append(var)
     return ports, results
 
 
-def _convert(program: Any, settings: Mapping[str, Any], shapes: FlexibleShapes, ports: Sequence[Port], graph: Graph) -> Any:
+def _convert(program: Any, settings: Mapping[str, Any], inputs: list[Any] | None) -> Any:
     import coremltools
 
     release = Release.of(settings["minimum_target"])
@@ -139,7 +169,6 @@ def _convert(program: Any, settings: Mapping[str, Any], shapes: FlexibleShapes, 
         from .precision import selects_half
 
         precision = coremltools.transform.FP16ComputePrecision(op_selector=selects_half(kept))
-    inputs = shapes.inputs(ports, {v.name: v for v in graph.inputs})
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")

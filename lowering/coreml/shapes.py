@@ -12,6 +12,7 @@ from ...ir.dims import Expr
 from ...ir.graph import Value
 from ...ir.model import Model
 from ..backend import E_OPTION
+from .images import Image
 from .interface import Port
 
 DEFAULT_UPPER = 1024
@@ -74,16 +75,20 @@ class FlexibleShapes:
             self._symbols[name] = get_new_symbol()
         return self._symbols[name]
 
-    def inputs(self, ports: Sequence[Port], values: Mapping[str, Value]) -> list[Any] | None:
-        """The input descriptions that coremltools needs for flexible shapes; None when all sizes are fixed."""
-        if not self.sizes:
+    def inputs(self, ports: Sequence[Port], values: Mapping[str, Value], images: Mapping[str, Image]) -> list[Any] | None:
+        """The input descriptions that coremltools needs for flexible shapes and images; None when there are neither."""
+        if not self.sizes and not images:
             return None
         import coremltools
 
         described = []
         for port in ports:
             dims = [1] if port.scalar else list(values[port.name].shape or ())
-            described.append(coremltools.TensorType(name=port.feature, shape=self._shape(dims)))
+            image = images.get(port.name)
+            if image is not None:
+                described.append(image.described(port.feature, self._shape(dims)))
+            else:
+                described.append(coremltools.TensorType(name=port.feature, shape=self._shape(dims)))
         return described
 
     def _shape(self, dims: Sequence[Any]) -> Any:
