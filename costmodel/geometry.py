@@ -44,9 +44,11 @@ MOVEMENTS = ("Transpose", "Concat", "Split", "Slice", "Gather", "GatherElements"
              "ScatterND", "TensorScatter", "Pad", "Tile", "Expand", "DepthToSpace", "SpaceToDepth", "ChannelsLastDepthToSpace",
              "ChannelsLastSpaceToDepth", "Resize", "ChannelsLastResize", "ReverseSequence", "OneHot", "EyeLike", "ConstantOfShape", "Range",
              "Trilu", "QLinearConcat", "Col2Im", "CenterCropPad", "MaxUnpool", "ConcatFromSequence", "SplitToSequence",
-             "SequenceInsert", "SequenceErase", "GridSample", "ChannelsLastGridSample", "AffineGrid", "RoiAlign", "MaxRoiPool")  # fmt: skip
+             "SequenceInsert", "SequenceErase", "GridSample", "ChannelsLastGridSample", "AffineGrid", "RoiAlign", "MaxRoiPool",
+             "ReorderInput", "ReorderOutput", "Upsample")  # fmt: skip
 QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
+BLOCKED = "com.microsoft.nchwc"  # the layout of ONNX Runtime's convolutions
 CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
 
@@ -209,9 +211,10 @@ def _convolution(node: Node, im2col: bool) -> Geometry | None:
     if groups != 1:
         kernel = "conv-depthwise" if per_group_in == 1 else "conv-grouped"
     else:
-        kernel = "conv-im2col" if im2col and taps != 1 else "conv-direct"
-    variant = "pointwise" if taps == 1 else "transposed" if "Transpose" in name else ""
-    return Geometry(kernel, sizes, variant)
+        kernel = "conv-im2col" if im2col and taps != 1 and node.op.domain != BLOCKED else "conv-direct"
+    form = "pointwise" if taps == 1 else "transposed" if "Transpose" in name else ""
+    layout = "blocked" if node.op.domain == BLOCKED else "last" if last else ""
+    return Geometry(kernel, sizes, "-".join(part for part in (layout, form) if part))
 
 
 # -- attention ---------------------------------------------------------------------------------------------------------

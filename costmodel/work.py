@@ -118,6 +118,7 @@ def _convolution(node: Node, weight_index: int) -> Dim | None:
 @macs_of("Conv", "ConvInteger")
 @macs_of("FusedConv", domain=MICROSOFT)
 @macs_of("ChannelsLastConv", domain=EDGEC)
+@macs_of("Conv", domain="com.microsoft.nchwc")
 def _conv(node: Node) -> Dim | None:
     return _convolution(node, 1)
 
