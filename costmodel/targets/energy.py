@@ -135,7 +135,8 @@ def between(figures: Mapping[float, Quantity], node_nm: float) -> Quantity:
         exponent = math.log(high / low) / math.log(HIGH_NM / LOW_NM)
         value = low * (node_nm / LOW_NM) ** exponent
         inside = LOW_NM < node_nm < HIGH_NM
-        tag, spread = ("computed", INSIDE) if inside else ("estimate", OUTSIDE)
+        sure = all(figure.tag != "estimate" for figure in figures.values())
+        tag, spread = "computed" if inside and sure else "estimate", INSIDE if inside else OUTSIDE
     unit = next(iter(figures.values())).unit
     source = f"(node / 7 nm)^{exponent:.2f} at {node_nm:g} nm through {_origin(figures)}"
     return Quantity(value, unit, "computed" if tag == "computed" else "estimate", source, value / (1 + spread), value * (1 + spread))
