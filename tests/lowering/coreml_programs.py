@@ -1,21 +1,14 @@
 """Small ML Programs, built with coremltools and saved as packages, for the tests of the package evaluator."""
 
-import logging
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import coremltools as ct
 import numpy as np
-
-logging.getLogger("coremltools").setLevel(logging.ERROR)
-os.environ.setdefault("TQDM_DISABLE", "1")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import coremltools as ct
-    from coremltools.converters.mil import Builder as mb
-    from coremltools.converters.mil.mil import Function, Program, types
+from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil.mil import Function, Program, types
 
 from edgec.lowering.coreml.evaluator import PackageEvaluator
 

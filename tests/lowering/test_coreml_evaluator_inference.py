@@ -12,7 +12,6 @@ from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Function
 
 from edgec.lowering.coreml.evaluator import PackageEvaluator
-
 from tests.lowering.coreml_programs import TARGETS, random, save
 
 X, Y = random(2, 3, 4), random(2, 3, 4, seed=1)
