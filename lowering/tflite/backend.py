@@ -10,11 +10,11 @@ from ...ir.diagnostics import Diagnostic
 from ...ir.graph import Graph, Node
 from ...ir.model import Model
 from ..artifact import Artifact, Loss, debug_handles
-from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refuse_python
+from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refuse_model, refuse_python
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
 from .emitter import Emitter
-from .matrix import judge, problems, rows
+from .matrix import foreign, judge, problems, rows
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .writer import SIGNATURE_KEY, FlatModel
@@ -65,8 +65,9 @@ class TfLiteBackend(Backend):
         return verdict if verdict.runs else judge_rewritten(node, verdict, TRIAL)
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
-        """The portable pipeline, then LiteRT's rewrites with what they leave to fold."""
-        return f"default,inline-regions,fix(tflite-rewrites,unroll-loops{{max_trips=256,max_nodes=20000}},{CLEANUP})"
+        """The portable pipeline, then LiteRT's rewrites with what they leave to fold, then the choice of layouts."""
+        unrolled = "unroll-loops{max_trips=256,max_nodes=20000}"
+        return f"default,inline-regions,fix(tflite-rewrites,{unrolled},{CLEANUP}),assign-layout,fix({CLEANUP})"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""
@@ -91,19 +92,33 @@ class TfLiteBackend(Backend):
         found = problems(model.graph.walk())
         if found:
             raise refuse(self.name, found)
+        _check_interface(model.graph)
         flat = FlatModel(DESCRIPTION)
         emitter = Emitter(flat)
         emitter.run(model.graph)
         _publish(flat, emitter, model.graph)
         debug = {**debug_handles(model), "values": emitter.handles()}
-        facts = {"litert": self.version(), "operators": operator_counts(flat)}
+        losses = _losses(model)
+        facts = {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if losses else ""}
         files = {MODEL_FILE: flat.write}
-        return Artifact(self.name, files, Signature.of(model), facts, settings, tuple(_losses(model)), debug)
+        return Artifact(self.name, files, Signature.of(model), facts, settings, tuple(losses), debug)
 
     def open(self, folder: Path, manifest: Mapping[str, Any], options: Mapping[str, Any]) -> Session:
         """Load the bundle's model."""
         recorded = {name: value for name, value in manifest.get("options", {}).items() if name in self.option_defaults}
-        return TfLiteSession(folder / MODEL_FILE, Signature.from_json(manifest["signature"]), self.options({**recorded, **options}))
+        narrowed = bool(manifest["lowering"].get("float64"))
+        settings = self.options({**recorded, **options})
+        return TfLiteSession(folder / MODEL_FILE, Signature.from_json(manifest["signature"]), settings, narrowed)
+
+
+def _check_interface(graph: Graph) -> None:
+    """Raise `Diagnostic` E0501 for an input or output that no tensor of LiteRT can hold."""
+    inputs = [(value, f"input '{value.name}'") for value in graph.inputs]
+    outputs = [(value, f"output '{name}'") for name, value in zip(graph.output_names, graph.outputs, strict=True)]
+    for value, where in inputs + outputs:
+        verdict = foreign(value)
+        if verdict is not None:
+            raise refuse_model("tflite", verdict.code, verdict.reason, where)
 
 
 def _publish(flat: FlatModel, emitter: Emitter, graph: Graph) -> None:

@@ -98,15 +98,19 @@ class Emitter:
         assert type_.shape is not None and value not in self._tensors, value
         shape = [d if isinstance(d, int) else None for d in type_.shape]
         index = self._tensors[value] = self._tensor(value.name, type_.dtype, shape, 0, self.quantization.get(value))
-        for axis, dim in enumerate(type_.shape):
+        self._note_sizes(value, index)
+        return index
+
+    def _note_sizes(self, value: Value, index: int) -> None:
+        for axis, dim in enumerate(value.shape or ()):
             if not isinstance(dim, int):
                 self._sizes.setdefault(dim, (index, axis))
-        return index
 
     def alias(self, value: Value, tensor: int) -> None:
         """Let a value that needs no operator of its own stand for a tensor."""
         assert value not in self._tensors, value
         self._tensors[value] = tensor
+        self._note_sizes(value, tensor)
 
     def constant(self, data: Any, name: str = "", quantization: Quantization | None = None) -> int:
         """A constant tensor of an array or `TensorData`; equal ones are shared."""
@@ -118,6 +122,12 @@ class Emitter:
             found = self._tensor(name or f"{self._stem}/constant", held.dtype, held.shape, buffer, quantization)
             self._constants[key] = found
         return found
+
+    def array(self, value: Value) -> Any:
+        """The elements of a constant; E0510 when the model cannot hold as many."""
+        assert value.data is not None, value
+        self.model.reserve(value.data.nbytes)
+        return value.data.numpy()
 
     def ints(self, values: Sequence[int]) -> int:
         """A vector of int32: a shape, axes, sizes."""

@@ -48,14 +48,14 @@ def judge(node: Node) -> Verdict:
         return no("the operator is not known", "operator", SCHEMA)
     for value in (*node.inputs, *node.outputs):
         if value is not None and (value.uses or value.producer is None):
-            problem = _foreign(value)
+            problem = foreign(value) or _empty(value)
             if problem is not None:
                 return problem
     found = emission_of(node)
     return found if isinstance(found, Verdict) else Verdict(found.level, "", found.evidence)
 
 
-def _foreign(value: Value) -> Verdict | None:
+def foreign(value: Value) -> Verdict | None:
     """Why no tensor of LiteRT can hold a value."""
     type_ = value.type
     if not isinstance(type_, TensorType):
@@ -65,7 +65,12 @@ def _foreign(value: Value) -> Verdict | None:
         return no(f"there are no tensors of type {type_.dtype}", "string" if type_.dtype is DType.STRING else "dtype", SCHEMA)
     if type_.shape is None:
         return no(f"the number of dimensions of '{value.name}' is not known", "dynamic-rank", SCHEMA)
-    if any(type(d) is int and d == 0 for d in type_.shape) and value.data is None:
+    return None
+
+
+def _empty(value: Value) -> Verdict | None:
+    """Why kernels may fail on a value: those that see no elements divide by zero or stop."""
+    if value.data is None and any(type(d) is int and d == 0 for d in value.shape or ()):
         return no(f"'{value.name}' has no elements", "zero-size")
     return None
 

@@ -106,6 +106,8 @@ def instance_normalization(node: Node, t: Terms) -> Result:
     assert isinstance(op, InstanceNormalization) and x is not None
     if x.rank is None:
         return _UNKNOWN_RANK
+    if x.rank < 3:
+        return Decline("there are no spatial axes, and reductions take no axes for all of them")
     y, _, _ = standardized(t, t.widen(x), list(range(2, x.rank)), op.epsilon)
     scaled = t.mul(y, per_channel(t, _required(node, 1), x.rank))
     return t.cast(t.add(scaled, per_channel(t, _required(node, 2), x.rank)), node.output.dtype)

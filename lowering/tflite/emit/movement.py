@@ -18,7 +18,7 @@ from ..emitter import Emitter
 from ..registry import emits, first_of, no
 from ..schema import tensor_type
 from .conditions import constant_operand, rank_at_most, sizes
-from .shapes import INT32_MAX, can_reshape, concatenated, gathered, reshape_to, vector_operand
+from .shapes import INT32_MAX, concatenated, gathered, reshape_plan, reshape_to, vector_operand
 
 ANY = frozenset(
     (
@@ -32,12 +32,15 @@ SPLIT = frozenset((DType.FLOAT, DType.INT8, DType.INT16, DType.INT32, DType.INT6
 GREATEST_RANK = 8
 
 
+def _shape_of(node: Node) -> tuple[Value | None, bool]:
+    """The operand of a Reshape that gives the shape, and whether a zero there keeps a size."""
+    return (node.inputs[1], not node.op.allowzero) if isinstance(node.op, Reshape) else (None, False)
+
+
 def _reachable(node: Node) -> Verdict | None:
     x = node.inputs[0]
     assert x is not None
-    keeps = isinstance(node.op, Reshape) and not node.op.allowzero
-    shape = node.inputs[1] if isinstance(node.op, Reshape) else None
-    if can_reshape(x, node.output, shape, keeps):
+    if reshape_plan(x, node.output, *_shape_of(node)) is not None:
         return None
     return no("several sizes of the result are not known before the run, and a zero may stand for one of them", "dynamic-shape")
 
@@ -51,7 +54,7 @@ def identity(e: Emitter, node: Node) -> None:
 def reshape(e: Emitter, node: Node) -> None:
     x = node.inputs[0]
     assert x is not None
-    reshape_to(e, e.operand(x), node.output, node.inputs[1] if isinstance(node.op, Reshape) else None)
+    reshape_to(e, e.operand(x), x, node.output, *_shape_of(node))
 
 
 @emits(Squeeze, Unsqueeze, dtypes=ANY, when=constant_operand(1, "the list of axes"))
@@ -60,7 +63,7 @@ def ones(e: Emitter, node: Node) -> None:
     x = node.inputs[0]
     assert x is not None
     if sizes(node.output).count(None) <= 1:
-        reshape_to(e, e.operand(x), node.output)
+        reshape_to(e, e.operand(x), x, node.output)
         return
     tensor = e.operand(x)
     assert x.shape is not None and node.output.rank is not None

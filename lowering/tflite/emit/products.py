@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ....ir.dtypes import DType
@@ -17,12 +15,6 @@ from .conditions import sizes
 
 GREATEST_RANK = 5  # of BATCH_MATMUL; FULLY_CONNECTED takes six dimensions with XNNPACK
 GREATEST_INPUT_RANK = 6
-
-
-def elements(value: Value) -> Any:
-    """The array of a constant."""
-    assert value.data is not None
-    return value.data.numpy()
 
 
 def _row_bias(node: Node) -> str | None:
@@ -43,7 +35,7 @@ def gemm(e: Emitter, node: Node) -> None:
     if op.transA:
         x = e.transposed(x, [1, 0])
     if b.data is not None and (op.alpha != 1 or not op.transB):
-        weights = elements(b) if op.transB else elements(b).T
+        weights = e.array(b) if op.transB else e.array(b).T
         w = e.constant(weights * np.float32(op.alpha) if op.alpha != 1 else weights, b.name)
     else:
         w = e.operand(b) if op.transB else e.transposed(e.operand(b), [1, 0])
@@ -53,8 +45,8 @@ def gemm(e: Emitter, node: Node) -> None:
     if bias is not None:
         features = e.shape(w)[0]
         if features is None:
-            features = elements(bias).size
-        c = e.constant(np.broadcast_to(elements(bias).reshape(-1) * np.float32(op.beta), (features,)), bias.name)
+            features = e.array(bias).size
+        c = e.constant(np.broadcast_to(e.array(bias).reshape(-1) * np.float32(op.beta), (features,)), bias.name)
     y, code = e.activated(node)
     e.op("FULLY_CONNECTED", [x, w, c], [y], fusedActivationFunction=code, keepNumDims=False)
 
@@ -74,13 +66,13 @@ def linear(e: Emitter, node: Node) -> None:
     """FULLY_CONNECTED with the bias of the addition that follows."""
     a, b = node.inputs
     assert a is not None and b is not None
-    x, weights = e.operand(a), elements(b)
+    x, weights = e.operand(a), e.array(b)
     w = e.constant(weights.T, b.name)
     reader, c = e.only_user(node), -1
     bias = _bias(node, reader, weights.shape[1])
     last = node
     if reader is not None and bias is not None:
-        c, last = e.constant(elements(bias).reshape(-1), bias.name), reader
+        c, last = e.constant(e.array(bias).reshape(-1), bias.name), reader
         e.absorb(reader)
     y, code = e.activated(last)
     e.op("FULLY_CONNECTED", [x, w, c], [y], fusedActivationFunction=code, keepNumDims=a.rank != 2)

@@ -67,39 +67,41 @@ def scalar_operand(e: Emitter, value: Value, dtype: DType) -> int:
     return narrowed(e, tensor) if dtype is DType.INT32 else e.cast(tensor, dtype)
 
 
-def reshape_to(e: Emitter, x: int, target: Value, shape: Value | None = None) -> None:
-    """Write ``target``, which has the elements of the tensor ``x`` in its own shape.
+def reshape_plan(source: Value, target: Value, shape: Value | None = None, zero_keeps: bool = False) -> str | None:
+    """Where the sizes of a reshaped tensor come from: ``known`` (but for at most one), ``sizes`` of tensors (likewise), the ``operand``.
+
+    None when they cannot be had.
 
     Args:
-        shape: the operand that gives the shape at run time, when nothing else does.
-    """
-    known = sizes(target)
-    if known.count(None) <= 1:
-        e.reshape_into(x, e.result(target), known)
-        return
-    assert target.shape is not None
-    vector = e.shape_vector(target.shape)
-    if vector is None and shape is not None:
-        vector = vector_operand(e, shape)
-    if vector is None:
-        raise KeyError(f"the shape of '{target.name}' cannot be computed")
-    e.op("RESHAPE", [x, vector], [e.result(target)])
-
-
-def can_reshape(source: Value, target: Value, shape: Value | None, zero_keeps: bool = False) -> bool:
-    """Whether `reshape_to` finds the sizes of its target.
-
-    Args:
-        zero_keeps: whether a zero of the shape operand stands for a size of the source, which the kernel does not know.
+        shape: the operand that gives the shape at run time.
+        zero_keeps: whether a zero there stands for a size of the source, which the kernel does not know.
     """
     if source.shape is None or target.shape is None:
-        return False
-    known = sizes(target)
-    if known.count(None) <= 1 and 0 not in known:
-        return True
-    if all(isinstance(d, int) or d in source.shape for d in target.shape):
-        return True
+        return None
+    if sizes(target).count(None) <= 1:
+        return "known"
+    if sum(not isinstance(d, int) and d not in source.shape for d in target.shape) <= 1:
+        return "sizes"
     if shape is None:
-        return False
+        return None
     content = shape.content
-    return not zero_keeps or content is not None and all(c is not None and c != 0 for c in content)
+    return "operand" if not zero_keeps or content is not None and all(c is not None and c != 0 for c in content) else None
+
+
+def reshape_to(e: Emitter, x: int, source: Value, target: Value, shape: Value | None = None, zero_keeps: bool = False) -> None:
+    """Write ``target``, which has the elements of the tensor ``x`` in its own shape; the further arguments are those of `reshape_plan`."""
+    plan = reshape_plan(source, target, shape, zero_keeps)
+    if plan == "known":
+        e.reshape_into(x, e.result(target), sizes(target))
+        return
+    assert source.shape is not None and target.shape is not None and plan is not None
+    if plan == "operand":
+        assert shape is not None
+        vector = vector_operand(e, shape)
+    else:
+        known = e.shape_vector(target.shape)
+        if known is None:
+            known = e.shape_vector([d if isinstance(d, int) or d in source.shape else -1 for d in target.shape])
+        assert known is not None, target
+        vector = known
+    e.op("RESHAPE", [x, vector], [e.result(target)])

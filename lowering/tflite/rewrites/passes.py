@@ -10,6 +10,7 @@ from ....passes import decompose as _decompose  # noqa: F401  (registers the rul
 from ....passes.base import Change, Pass
 from ....passes.context import Context
 from ....passes.driver import RuleIndex, apply_rules
+from ....passes.layout.spatial import GROUP as CHANNELS_LAST
 from ....passes.legalize import SUPPORT, Legalizer
 from ....passes.registry import rules_in
 from ..matrix import judge
@@ -20,14 +21,15 @@ from .group import GROUP
 class TfLiteRewrites(Pass):
     """Take apart, respell or compute in another element type what LiteRT has no kernel for.
 
-    First the target's own rules apply, then the portable decompositions to whatever still has no kernel.
+    First the target's own rules apply and spatial operators get their channels-last forms, then the portable decompositions take apart
+    whatever still has no kernel.
     """
 
     name: ClassVar[str] = "tflite-rewrites"
     idempotent: ClassVar[bool] = True
 
     def run(self, graph: Graph, context: Context) -> Change:
-        change = apply_rules(graph, RuleIndex(rules_in(GROUP)), context)
+        change = apply_rules(graph, RuleIndex(rules_in(GROUP, CHANNELS_LAST)), context)
         before = context.extras.get(SUPPORT)
         context.extras[SUPPORT] = _objection
         try:
