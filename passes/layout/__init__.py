@@ -1,5 +1,5 @@
 """Layout assignment: which values are held with channels last."""
 
-from . import assign, spatial
+from . import assign, spatial, weights
 
-__all__ = ["assign", "spatial"]
+__all__ = ["assign", "spatial", "weights"]
