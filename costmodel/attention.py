@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.dims import Dim
+from ..ir.dims import Dim, product
 from ..ir.graph import Node, Value
 from ..ir.op import MICROSOFT
 
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """The sizes of a scaled dot product attention."""
+    """The sizes of a scaled dot product attention; `projection` are the multiply-accumulates that the operator spends on making queries,
+    keys and values out of its input.
+    """
 
     batch: Dim
     heads: Dim
@@ -21,6 +23,7 @@ class AttentionShape:
     keys: Dim
     size: Dim
     value_size: Dim
+    projection: Dim = 0
 
     @property
     def scores(self) -> Dim:
@@ -81,4 +84,5 @@ def _projected(node: Node, data: tuple[Any, ...]) -> AttentionShape | None:
     past = _shape(node.operand(4 if node.op.op_name == "Attention" else 8))
     keys = data[1] + (past[-2] if past is not None else 0)
     width = (weight[1] - result[2]) // 2
-    return AttentionShape(data[0], heads, heads, data[1], keys, width // heads, result[2] // heads)
+    projection = data[0] * data[1] * product(weight)
+    return AttentionShape(data[0], heads, heads, data[1], keys, width // heads, result[2] // heads, projection)

@@ -5,7 +5,7 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 - gemm, gemv: batch, m, n, k; ``fixed`` is 1 when the right operand is constant and can be packed once
 - conv-*: batch, groups, inputs and outputs (channels of one group), positions (of the result), area (of the operand), taps, width
   (the innermost spatial axis of the result), stride (product of the strides)
-- attention: batch, heads, shared (heads of keys and values), queries, keys, size, value_size
+- attention: batch, heads, shared (heads of keys and values), queries, keys, size, value_size, projection (multiply-accumulates)
 - normalization, softmax: rows, columns
 - reduction: elements, results, run (elements that follow each other in memory before the reduced position changes)
 - movement: elements, run (elements copied from consecutive places)
@@ -223,7 +223,7 @@ def _attention(node: Node) -> Geometry | None:
     if found is None:
         return None
     sizes = {"batch": found.batch, "heads": found.heads, "shared": found.shared, "queries": found.queries, "keys": found.keys,
-             "size": found.size, "value_size": found.value_size}  # fmt: skip
+             "size": found.size, "value_size": found.value_size, "projection": found.projection}  # fmt: skip
     return Geometry("attention", sizes)
 
 

@@ -102,7 +102,8 @@ def _attention(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     macs = scores * (s["size"] + s["value_size"])
     rows = padded(s["queries"], b.rows)
     grown = matrices * rows * (padded(s["keys"], b.columns) * padded(s["size"], b.depth) + s["keys"] * padded(s["value_size"], b.columns))
-    return macs, grown, scores, s["batch"] * s["shared"] * s["keys"] * (s["size"] + s["value_size"]), matrices, s["flops"]
+    cache = s["batch"] * s["shared"] * s["keys"] * (s["size"] + s["value_size"])
+    return macs + s["projection"], grown + s["projection"], scores, cache, matrices, s["projection"], s["flops"]
 
 
 def _rows(s: Sizes, b: Blocks) -> tuple[Size, ...]:
@@ -149,7 +150,7 @@ KERNELS: dict[str, KernelClass] = {
         KernelClass("conv-im2col", (*_CONV, "columns"), _unfolded, _columns_scratch),
         KernelClass("conv-depthwise", ("macs", "padded", "results", "operand", "rows", "flops"), _depthwise),
         KernelClass("conv-grouped", (*_CONV, "calls"), _grouped),
-        KernelClass("attention", ("macs", "padded", "scores", "cache", "matrices", "flops"), _attention, _attention_scratch),
+        KernelClass("attention", ("macs", "padded", "scores", "cache", "matrices", "projection", "flops"), _attention, _attention_scratch),
         KernelClass("recurrent", ("macs", "padded", "state", "steps", "flops"), _recurrent),
         KernelClass("normalization", ("elements", "padded", "rows", "flops"), _rows),
         KernelClass("softmax", ("elements", "padded", "rows", "flops"), _rows),
