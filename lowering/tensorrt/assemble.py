@@ -10,10 +10,11 @@ from typing import Any
 
 from ...ir.diagnostics import Diagnostic
 from ...ir.model import Model
+from ...ir.ops.attention import Attention
 from ..artifact import Loss
 from ..backend import Verdict, refuse, refuse_model
 from .codes import E_BUILD
-from .engine import Parsed, Profile, Refusal, build, layers, parse, tensors
+from .engine import Parsed, Profile, Refusal, build, layers, parse, silence, tensors
 from .options import engine_sets
 from .sdk import load
 from .shapes import default_ranges, profile_of, symbols_of
@@ -21,6 +22,11 @@ from .trial import disagreement
 
 TARGET = "tensorrt"
 IN_MEMORY = 1 << 30
+_NO_KERNEL = "Attention operation was not supported"
+
+
+class NoAttentionKernel(Exception):
+    """The builder has no kernel for some attention at the sizes of the network; spelled out it builds."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ class Assembly:
 
         Raises:
             Diagnostic: E0501 or E0552 when the builder refuses.
+            NoAttentionKernel: see there.
         """
         built: list[BuiltEngine] = []
         for names in self._sets:
@@ -135,11 +142,14 @@ class Assembly:
         first: Refusal | None = None
         for ranges, profiles in list(self._candidates):
             level, tf32 = self.settings["optimization_level"], self.settings["tf32"]
-            content = build(self.sdk, self._parsed(), names, profiles, optimization_level=level, tf32=tf32)
+            with silence():
+                content = build(self.sdk, self._parsed(), names, profiles, optimization_level=level, tf32=tf32)
             if isinstance(content, bytes):
                 self.ranges, self.profiles = ranges, profiles
                 self._candidates = [(ranges, profiles)]  # all engines take the same shapes
                 return content
+            if _NO_KERNEL in content.reason and any(isinstance(node.op, Attention) for node in self.model.graph.walk()):
+                raise NoAttentionKernel
             first = first or content
         assert first is not None
         if self.ranges and not self.settings["profiles"] and first.code == "dynamic-shape":

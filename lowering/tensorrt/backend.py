@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from ...ir.diagnostics import Diagnostic
 from ...ir.graph import Node
 from ...ir.model import Model
-from ...passes.default_pipeline import cleanup_pipeline
+from ...passes.default_pipeline import cleanup_pipeline, default_pipeline
+from ...passes.manager import run_passes
 from ..artifact import Artifact, Loss, debug_handles
 from ..backend import E_LOAD, Backend, Session, Support, Verdict, refuse, refuse_python
 from ..signature import Signature
@@ -21,6 +22,7 @@ from .options import checked_options, engine_sets
 from .session import STAND_IN, EngineSession, ReferenceSession
 
 MODEL_FILE, GAPS_FILE = "model.onnx", "plugins.json"
+SPELL_ATTENTION = "decompose{ops=[Attention]},fix(fold-constants,common-subexpressions,dead-code)"
 
 
 class TensorRtBackend(Backend):
@@ -104,7 +106,7 @@ class TensorRtBackend(Backend):
             Diagnostic: E0501 naming the node that TensorRT does not take, E0503 when no TensorRT is installed, E0552 when the builder
                 refuses the whole.
         """
-        from .assemble import Assembly
+        from .assemble import Assembly, NoAttentionKernel
         from .matrix import problems
         from .plugins import plugin_gaps
         from .prepare import prepare
@@ -120,9 +122,14 @@ class TensorRtBackend(Backend):
         if found:
             raise refuse(self.name, found)
         with tempfile.TemporaryDirectory(prefix="edgec-tensorrt-") as folder:
-            assembly = Assembly(prepared.model, Path(folder), settings, buildable)
-            engines = assembly.engines()
-        gaps = plugin_gaps(_imported(model), buildable)
+            try:
+                assembly = Assembly(prepared.model, Path(folder), settings, buildable)
+                engines = assembly.engines()
+            except NoAttentionKernel:
+                run_passes(prepared.model.graph, SPELL_ATTENTION)
+                assembly = Assembly(prepared.model, Path(folder), settings, buildable)
+                engines = assembly.engines()
+        gaps = plugin_gaps(_portable(model, buildable), buildable)
         files: dict[str, Any] = {
             MODEL_FILE: lambda path: prepared.model.save(path),
             PROFILES_FILE: profiles_json(assembly.profiles, settings),
@@ -181,13 +188,17 @@ def _no_engine(present: str | None, facts: Mapping[str, Any]) -> Diagnostic:
     return Diagnostic(E_NO_GPU, f"the engines are built for {built}; {here}", hint=hint)
 
 
-def _imported(model: Model) -> Model:
-    """The model as it was before the pipeline, where its file is still there."""
+def _portable(model: Model, capabilities: Sequence[str]) -> Model:
+    """The model as it was before the target's own passes, where its file is still there: as imported or, if it has gaps then, cleaned up."""
+    from ...ir.serial.reader import read_model
+    from .matrix import problems
+
     if model.path is None or model.path.suffix != ".onnx" or not model.path.is_file():
         return model
-    from ...ir.serial.reader import read_model
-
-    return read_model(model.path)
+    imported = read_model(model.path)
+    if problems(imported.graph.walk(), capabilities):
+        run_passes(imported.graph, default_pipeline())
+    return imported
 
 
 def _boundary(model: Model) -> dict[str, dict[str, str]]:

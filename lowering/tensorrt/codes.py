@@ -8,8 +8,8 @@ E_NO_GPU = code(
     "E0551",
     "the engine needs a GPU",
     "The engine was built, but running it needs an NVIDIA GPU of one of its compute capabilities with its driver. Copy the bundle to "
-    "such a machine, or open it with the option reference=true, which runs the strongly typed ONNX model that the engine was built from in ONNX "
-    "Runtime: that judges the lowering, not the engine.",
+    "such a machine, or open it with the option reference=true, which runs the strongly typed ONNX model that the engine was built "
+    "from in ONNX Runtime: that judges the lowering, not the engine.",
     Exit.TARGET_REFUSED,
 )
 E_BUILD = code(

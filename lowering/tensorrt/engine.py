@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ _KINDS = {
     "dtype": ("HW-specific datatypes", "data type", "date type", "datatype", "input type", " type "),
     "operator": ("no importer", "lugin", "no runners"),
     "rank": ("rank", "nbDims"),
+    "control-flow": ("tScope",),
 }
 _CODES = {
     "UNSUPPORTED_NODE_ATTR": "attribute",
@@ -138,6 +142,20 @@ def _of_parser(error: Any) -> Refusal:
     within = _ERROR_CODE.search(plain)
     plain = _SOURCE.sub("", within["told"] if within else plain).strip()
     return Refusal(plain[:400], _CODES.get(code) or _kind(plain, "attribute"), error.node_name())
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep off the standard error stream what the library writes there past its logger (the log has it too)."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _told(sdk: Sdk) -> str:

@@ -63,8 +63,8 @@ FITTING = Condition("attribute", _attention, "equal head sizes of keys and value
 NO_RUNNER = Condition("operator", lambda node: "the parser takes it and the builder of TensorRT-RTX has no kernel for it", "none")
 
 STATED = (
-    Support(LayerNormalization, "decomposed", REAL, None, "7.0", "8.5", _API.format("8.5") + ": there is no normalisation layer, reductions "
-            "and pointwise layers or a plugin take its place", "document"),
+    Support(LayerNormalization, "decomposed", REAL, None, "7.0", "8.5", _API.format("8.5") + ": no normalisation layer; reductions and "
+            "pointwise layers or a plugin take its place", "document"),
     *(
         Support(op, "native", REAL, when, "8.6", "", _API.format("8.6") + ": INormalizationLayer", "document")
         for op, when in ((LayerNormalization, ONE_RESULT), (GroupNormalization, None), (InstanceNormalization, None))

@@ -19,8 +19,8 @@ from ..backend import E_OPTION
 PRECISIONS = {"f32": DType.FLOAT, "f16": DType.FLOAT16, "bf16": DType.BFLOAT16}
 ALWAYS_F32 = frozenset(
     "Cast CastLike BitCast QuantizeLinear DequantizeLinear Range CumSum CumProd Resize NonMaxSuppression RoiAlign GridSample TopK "
-    "ArgMax ArgMin ReduceSumSquare ReduceL2 ReduceLogSum ReduceLogSumExp ReduceProd Exp Pow Log RandomNormal RandomUniform RandomNormalLike "
-    "RandomUniformLike STFT DFT Shape Size NonZero IsInf IsNaN Equal Less LessOrEqual Greater GreaterOrEqual".split()
+    "ArgMax ArgMin ReduceSumSquare ReduceL2 ReduceLogSum ReduceLogSumExp ReduceProd Exp Pow Log "
+    "STFT DFT Shape Size NonZero IsInf IsNaN Equal Less LessOrEqual Greater GreaterOrEqual".split()
 )
 """Operators that stay in float32: sums, powers and indices that 11 bits of mantissa or a range of 65504 do not carry."""
 _LARGEST = {DType.FLOAT16: 65504.0, DType.BFLOAT16: 3.3e38}

@@ -1,14 +1,14 @@
 """Optimisation profiles from a trace of real shapes: k ranges that minimise the expected latency.
 
-The latency model. TensorRT chooses kernels for the optimal shape o of a profile; a request of shape s inside the profile runs with them::
+The latency model. TensorRT chooses kernels for the optimal shape o of a profile; a request of shape s within it runs with them::
 
     latency(s | o) = cost(s) · (1 + γ · Σ_d |log2(s_d / o_d)|)
 
-over the symbolic dimensions d, with γ = `MISMATCH` relative loss for each factor of two. A request runs in the best of the profiles whose range
-holds it. γ is an assumption, not a measurement; ``cost`` is any function from sizes to seconds.
+over the symbolic dimensions d, with γ = `MISMATCH` relative loss for each factor of two. A request runs in the best of the profiles
+whose range holds it. γ is an assumption, not a measurement; ``cost`` is any function from sizes to seconds.
 
-With one dimension the best profiles are runs of neighbouring sizes, each with a weighted median as its optimum, and dynamic programming finds
-the least sum exactly. With several dimensions optima are chosen among the shapes of the trace by greedy addition and exchange.
+With one dimension the best profiles are runs of neighbouring sizes, each with a weighted median as its optimum, and dynamic programming
+finds the least sum exactly. With several dimensions optima are chosen among the shapes of the trace by greedy addition and exchange.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ Ranges = Mapping[str, tuple[int, int, int]]
 """Least, optimal and greatest size by symbolic dimension."""
 BATCH, OTHER = ((1, 1, 8), (1, 8, 64)), ((32, 128, 512), (64, 256, 1024), (1, 8, 64))
 """Ranges that are tried in turn for first and for other dimensions when no profile is given."""
+FIXED = (32, 48, 64, 96, 112, 128, 224, 256, 384, 512)
+"""Sizes that networks take alone, tried for the first dimension beside the batch."""
 FORM = "write profiles as NAME=MIN:OPT:MAX,…;… or as a list of {NAME: [MIN, OPT, MAX]}, or name a JSON file with that list"
 
 
@@ -75,6 +77,9 @@ def default_ranges(symbols: Mapping[str, bool]) -> Iterator[dict[str, tuple[int,
     yield {name: BATCH[0] if first else OTHER[0] for name, first in symbols.items()}
     if any(not first for first in symbols.values()):
         yield {name: BATCH[0] if first else OTHER[1] for name, first in symbols.items()}
+    spatial = [name for name, first in symbols.items() if not first]
+    for size in FIXED if spatial else ():
+        yield {name: (size, size, size) if name == spatial[0] else BATCH[0] if first else OTHER[0] for name, first in symbols.items()}
     yield {name: BATCH[1] for name in symbols}
     yield {name: (8, 8, 8) for name in symbols}
 

@@ -14,8 +14,9 @@ from ...ir.model import Model
 from ...ir.op import Opaque
 from ...ir.types import OptionalType, SequenceType, TensorType, bind, map_dims
 from .carry import CARRIERS, carry
-from .engine import Parsed, Refusal, build, parse, tensors
+from .engine import Parsed, Refusal, build, parse, silence, tensors
 from .sdk import Sdk, load
+from .shapes import profile_of, symbols_of
 
 BUILT = frozenset(
     "Attention NonMaxSuppression QuantizeLinear DequantizeLinear Cast CastLike RotaryEmbedding Gemm MatMul Conv ConvTranspose".split()
@@ -24,7 +25,7 @@ BUILT = frozenset(
 ANYWHERE = frozenset("Gemm MatMul Conv ConvTranspose".split())
 """Those of them that only GPUs before SM80 refuse."""
 OLD = "SM75"
-SAMPLE_SIZE = 8  # of symbolic dimensions in trial builds
+SAMPLE_SIZE, SAMPLE_RANGE = 8, (1, 8, 16)  # of symbolic dimensions in trial builds
 BUILT_ELEMENTS = 1 << 20  # constants up to this size take part in trial builds
 CONTENT_LIMIT = 1024
 NETWORK_TYPES = frozenset(
@@ -80,16 +81,25 @@ def _judge(node: Node, capabilities: Sequence[str]) -> Refusal | None:
 def _build_problem(sdk: Sdk, node: Node, capabilities: Sequence[str]) -> Refusal | None:
     if any(v is not None and v.data is not None and v.data.nbytes > BUILT_ELEMENTS for v in node.inputs):
         return None
-    try:
-        graph = alone(node, fixed=True)
-        carry(graph)
-        parsed = parse(sdk, Model(graph).to_bytes())
-    except Diagnostic:
-        return None  # the sizes that were tried do not fit together
-    if isinstance(parsed, list) or any(item.is_shape_tensor for item in tensors(parsed)[0]):
-        return None
-    built = build(sdk, parsed, capabilities, optimization_level=0)
-    return built if isinstance(built, Refusal) else None
+    for fixed in (False, True):
+        try:
+            graph = alone(node, fixed=fixed)
+            carry(graph)
+            parsed = parse(sdk, Model(graph).to_bytes())
+        except Diagnostic:
+            continue  # the sizes that were tried do not fit together
+        inputs = graph.inputs
+        if isinstance(parsed, list) or any(item.is_shape_tensor for item in tensors(parsed)[0]):
+            return None
+        symbols = symbols_of(inputs)
+        profiles = [profile_of(inputs, dict.fromkeys(symbols, SAMPLE_RANGE))] if symbols else []
+        with silence():
+            built = build(sdk, parsed, capabilities, profiles, optimization_level=0)
+        if isinstance(built, bytes):
+            return None
+        if built.code != "dynamic-shape":
+            return built
+    return None
 
 
 def alone(node: Node, *, fixed: bool = False) -> Graph:
