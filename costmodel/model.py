@@ -15,7 +15,7 @@ from .compiled import Sized
 from .evaluation import Array
 from .hardware import Target
 from .kernels import KERNELS, Blocks
-from .roofline import Roofs, combine, kernel_times, level_traffic
+from .roofline import Roofs, combine, kernel_times
 
 GROUP = "edgec.costmodels"  # of entry points
 AUTOMATIC = "auto"
@@ -128,7 +128,7 @@ class MicrobenchmarkModel:
         """Coefficients times features."""
         coarse = ScalarModel(self.calibrated).estimate(sized, roofs)
         low, expected, high, bound = coarse.low.copy(), coarse.expected.copy(), coarse.high.copy(), coarse.bound.copy()
-        sources = level_sources(sized, roofs)
+        sources = level_sources(coarse.traffic)
         kernels = sized.compiled.schedule.kernels
         for name, group in sized.compiled.groups.items():
             sizes = sized.sizes(name)
@@ -180,9 +180,12 @@ def compute_features(kernel: str, sizes: dict[str, Array], blocks: Blocks) -> Ar
     return np.stack([np.broadcast_to(np.asarray(v, dtype=np.float64), shape) for v in values])
 
 
-def level_sources(sized: Sized, roofs: Roofs) -> Array:
-    """Bytes that come from each level, re-reads and temporary memory included ``[levels, kernels, n]``."""
-    through = level_traffic(sized, roofs)
+def level_sources(through: Array) -> Array:
+    """Bytes that come from each level, re-reads and temporary memory included ``[levels, kernels, n]``.
+
+    Args:
+        through: bytes that pass through each level, of `roofline.level_traffic`.
+    """
     beyond = np.concatenate([through[1:], np.zeros_like(through[:1])])
     return np.maximum(through - beyond, 0.0)
 
