@@ -62,8 +62,11 @@ class OrtBackend(Backend):
         return rows(self.version())
 
     def support(self, node: Node) -> Verdict:
-        """How a node runs at the most favourable opset."""
-        return support_anywhere(node)
+        """How a node runs at the most favourable opset, decompositions included."""
+        from .trial import judge_rewritten
+
+        verdict = support_anywhere(node)
+        return verdict if verdict.runs else judge_rewritten(node, verdict)
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline, then what the runtime has no kernel for."""

@@ -208,19 +208,28 @@ def _kind_of_type(spelled: str) -> str:
     return "string" if spelled == "tensor(string)" else "dtype" if spelled.startswith("tensor(") else "sequence"
 
 
-def operand_dtypes(domain: str, name: str) -> frozenset[DType]:
-    """The element types that some kernel of an operator takes for its first operand."""
+def operand_dtypes(domain: str, name: str) -> frozenset[DType] | None:
+    """The element types that some kernel of an operator takes for its first operand; None when no kernel restricts them, or when it
+    is a sequence or an optional value.
+    """
     by_name = {f"tensor({text})": dtype for dtype, text in _TYPE_NAMES.items()}
     found: set[DType] = set()
-    group = schemas().get((_domain(domain), name), ())
-    for schema in group:
+    for schema in schemas().get((_domain(domain), name), ()):
         for kernel in kernels().get((_domain(domain), name), ()):
             if kernel.covers(schema.since) and schema.inputs:
                 formal, variable = schema.inputs[0]
                 allowed = dict(kernel.types)
-                names: Sequence[Any] = sorted(allowed.get(variable) or allowed.get(formal) or ())
+                names = allowed.get(variable) or allowed.get(formal)
+                if not names or not names.intersection(by_name):
+                    return None
                 found.update(by_name[n] for n in names if n in by_name)
     return frozenset(found)
+
+
+@cache
+def newest_version(domain: str) -> int:
+    """The newest version of a domain that the runtime knows."""
+    return max((s.since for (known, _), group in schemas().items() if known == _domain(domain) for s in group), default=1)
 
 
 def _domain(domain: str) -> str:

@@ -10,8 +10,11 @@ from ...ir.graph import Node
 from ...ir.model import Model
 from ...ir.op import OPS, Opaque
 from ...ir.serial.forms import cannot_say
-from ..backend import Support, Verdict
-from .facts import function_problem, kernel_problem, kernels, newest_opset, operand_dtypes
+from ...passes import decompose as _decompose  # noqa: F401  (registers the decompositions)
+from ...passes.decompose.base import decompositions_of
+from ...passes.legalize import TYPED, WIDER
+from ..support import Condition, Support, Verdict
+from .facts import function_problem, kernel_problem, kernels, newest_opset, newest_version, operand_dtypes
 from .quirks import quirk
 from .restrictions import condition, restriction
 
@@ -24,6 +27,8 @@ PREFERRED = (21, 23, 24, 25, 26, 22, 20, 19, 18, 17, 16, 15, 14, 13, 27, 28)
 _POORLY_SERVED = frozenset(d for d in DType if d.bits < 16 and d.is_float) | {DType.BFLOAT16, DType.INT16, DType.UINT16}
 _EVIDENCE = "kernel registry of onnxruntime {}"
 _TRIED = "runs of onnxruntime {} on the ONNX backend tests"
+DECOMPOSED = "exact decomposition into operators with kernels"
+WIDENED = "exact computation in a wider element type"
 _FUNCTION = "ONNX function body, inlined by onnxruntime {}"
 
 
@@ -49,7 +54,7 @@ def judge(node: Node, opset: int, opsets: Mapping[str, int], version: str, custo
         if (domain, node.op.op_name) not in kernels() and not _known_domain(domain):
             if custom:
                 return Verdict("partial", "left to the custom operator library", "not checked before loading")
-            return Verdict("none", f"domain '{domain}' needs a custom operator library", _EVIDENCE.format(version), "custom")
+            return Verdict("none", f"domain '{domain}' needs a custom operator library", _EVIDENCE.format(version), _missing(node))
     missing = kernel_problem(node, at)
     fault = restriction(node, at) if missing is None else None
     if fault is not None:
@@ -59,7 +64,12 @@ def judge(node: Node, opset: int, opsets: Mapping[str, int], version: str, custo
     inlined = function_problem(domain, node.op.op_name, at) or _narrow_body(node)
     if inlined is None:
         return Verdict("decomposed", "runs as the function that ONNX defines it by", _FUNCTION.format(version))
-    return Verdict("none", missing.reason, _EVIDENCE.format(version), "custom" if is_custom(node.op) else missing.code)
+    return Verdict("none", missing.reason, _EVIDENCE.format(version), _missing(node, missing.code))
+
+
+def _missing(node: Node, otherwise: str = "operator") -> str:
+    """The reason code of an operator that the runtime lacks."""
+    return "custom" if is_custom(node.op) else otherwise
 
 
 def _narrow_body(node: Node) -> str | None:
@@ -89,8 +99,9 @@ def support_anywhere(node: Node) -> Verdict:
     import onnxruntime
 
     first: Verdict | None = None
+    opsets = {node.op.domain: newest_version(node.op.domain)}
     for opset in PREFERRED:
-        found = judge(node, opset, {}, onnxruntime.__version__, custom=False)
+        found = judge(node, opset, opsets, onnxruntime.__version__, custom=False)
         if found.runs:
             return found
         first = first or found
@@ -129,12 +140,28 @@ def rows(version: str) -> list[Support]:
     registry = _EVIDENCE.format(version)
     for (domain, name), op in sorted(OPS.items()):
         if (domain, name) in kernels():
+            dtypes = operand_dtypes(domain, name)
             when = condition(f"{domain}.{name}" if domain else name, PREFERRED[0])
             level = "native" if when is None else "partial"
-            row = Support(op, level, operand_dtypes(domain, name), when, since=version, evidence=registry, kind="schema")
+            found.append(Support(op, level, dtypes, when, since=version, evidence=registry, kind="schema"))
+            wider = frozenset(d for d in WIDER if dtypes is not None and d not in dtypes and dtypes.intersection(WIDER[d]))
+            if wider and op not in TYPED and op.pure:
+                found.append(Support(op, "decomposed", wider, _FITTING, since=version, evidence=WIDENED, kind="probe"))
         elif any(function_problem(domain, name, opset) is None for opset in PREFERRED):
-            row = Support(op, "decomposed", since=version, evidence=_FUNCTION.format(version), kind="schema")
+            found.append(Support(op, "decomposed", None, _FITTING, since=version, evidence=_FUNCTION.format(version), kind="schema"))
+        elif any(d.error is None for d in decompositions_of(op)):
+            found.append(Support(op, "decomposed", None, _FITTING, since=version, evidence=DECOMPOSED, kind="probe"))
         else:
-            row = Support(op, "none", frozenset(), since=version, evidence=registry, kind="schema")
-        found.append(row)
+            found.append(Support(op, "none", frozenset(), since=version, evidence=registry, kind="schema"))
     return found
+
+
+def _unfit(node: Node) -> str | None:
+    from .trial import judge_rewritten
+
+    verdict = support_anywhere(node)
+    verdict = verdict if verdict.runs else judge_rewritten(node, verdict)
+    return None if verdict.runs else verdict.reason
+
+
+_FITTING = Condition("attribute", _unfit, "where the decomposition fits its attributes and element types")
