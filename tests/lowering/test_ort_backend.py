@@ -60,15 +60,16 @@ def test_plugins_register_backends(ort: Backend) -> None:
 
 
 def test_the_matrix_covers_every_operator_class(ort: Backend) -> None:
-    levels = {row.op.op_name: row.level for row in reversed(ort.matrix) if not row.op.domain}  # the first row of each
+    matrix = ort.matrix
+    levels = {row.op.op_name: row.level for row in reversed(matrix) if not row.op.domain}  # the first row of each
     assert levels["Conv"] == levels["MatMul"] == levels["If"] == "native"
     assert levels["Mish"] == levels["HardSwish"] == "decomposed"
-    assert all(row.evidence for row in ort.matrix)
-    conv = next(row for row in ort.matrix if row.op.op_name == "Conv" and not row.op.domain)
+    assert all(row.evidence for row in matrix)
+    conv = next(row for row in matrix if row.op.op_name == "Conv" and not row.op.domain)
     assert conv.to_json()["dtypes"] == ["f32"]
-    halves = [row for row in ort.matrix if row.op is conv.op and row is not conv]
+    halves = [row for row in matrix if row.op is conv.op and row is not conv]
     assert [(row.level, row.covers(DType.FLOAT16), row.covers(DType.INT8)) for row in halves] == [("decomposed", True, False)]
-    assert all(row.kind in ("schema", "probe") and row.since == ort.version() for row in ort.matrix)
+    assert all(row.kind in ("schema", "probe") and row.since == ort.version() for row in matrix)
 
 
 @pytest.mark.parametrize(
