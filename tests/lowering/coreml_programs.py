@@ -7,11 +7,12 @@ from typing import Any
 
 import coremltools as ct
 import numpy as np
-from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil import Builder
 from coremltools.converters.mil.mil import Function, Program, types
 
 from edgec.lowering.coreml.evaluator import PackageEvaluator
 
+mb: Any = Builder  # its operators are attributes that appear when they are registered
 TARGETS = {15: ct.target.iOS15, 16: ct.target.iOS16, 17: ct.target.iOS17, 18: ct.target.iOS18}
 
 
@@ -20,15 +21,14 @@ def placeholder(array: np.ndarray) -> Any:
     return mb.placeholder(shape=array.shape, dtype=types.numpy_type_to_builtin_type(array.dtype))
 
 
-def save(build: Callable[..., Any], inputs: Mapping[str, Any], folder: Path, opset: int = 17, default_passes: bool = False) -> Path:
-    """Save the program that ``build`` makes of its inputs.
+def save(build: Callable[..., Any], inputs: Mapping[str, Any], folder: Path, opset: int = 17) -> Path:
+    """Save the program that ``build`` makes of its inputs, without coremltools' passes.
 
     Args:
         build: takes the inputs by name and returns one variable or several.
         inputs: placeholders, or arrays for placeholders like them.
         folder: where the package goes.
         opset: the iOS version.
-        default_passes: run coremltools' default passes; by default it only makes the interface valid.
     """
     program = Program()
     specs = {key: placeholder(v) if isinstance(v, np.ndarray) else v for key, v in inputs.items()}
@@ -37,15 +37,16 @@ def save(build: Callable[..., Any], inputs: Mapping[str, Any], folder: Path, ops
         function.set_outputs(list(outputs) if isinstance(outputs, list | tuple) else [outputs])
         program.add_function("main", function)
     path = folder / "model.mlpackage"
+    passes: Any = ct.PassPipeline.EMPTY
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = ct.convert(
+        model: Any = ct.convert(
             program,
             source="milinternal",
             convert_to="mlprogram",
             minimum_deployment_target=TARGETS[opset],
             compute_precision=ct.precision.FLOAT32,
-            pass_pipeline=ct.PassPipeline.DEFAULT if default_passes else ct.PassPipeline.EMPTY,
+            pass_pipeline=passes,
             skip_model_load=True,
         )
         model.save(str(path))

@@ -10,13 +10,12 @@ import pytest
 pytest.importorskip("coremltools")
 
 import coremltools as ct
-from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Program, get_new_symbol, types
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
 from edgec.ir.diagnostics import Diagnostic
 from edgec.lowering.coreml.evaluator import PackageEvaluator, covered
-from tests.lowering.coreml_programs import TARGETS, evaluate, only_block, random, rewrite, save, spec_of
+from tests.lowering.coreml_programs import TARGETS, evaluate, mb, only_block, random, rewrite, save, spec_of
 
 F = np.float32
 # Not evaluated: an artefact of value inference, an experimental operator without a documented result, and random results.
@@ -33,7 +32,8 @@ def convert(program: Any, path: Any, **options: Any) -> None:
     shared = {"source": "milinternal", "convert_to": "mlprogram", "compute_precision": ct.precision.FLOAT32, "skip_model_load": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ct.convert(program, **shared, **options).save(str(path))
+        model: Any = ct.convert(program, **shared, **options)
+        model.save(str(path))
 
 
 def test_every_core_operator_but_the_stated_ones_is_covered():

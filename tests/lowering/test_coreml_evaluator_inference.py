@@ -8,11 +8,10 @@ import pytest
 
 pytest.importorskip("coremltools")
 
-from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Function
 
 from edgec.lowering.coreml.evaluator import PackageEvaluator
-from tests.lowering.coreml_programs import TARGETS, random, save
+from tests.lowering.coreml_programs import TARGETS, mb, random, save
 
 X, Y = random(2, 3, 4), random(2, 3, 4, seed=1)
 IMAGE = random(1, 4, 6, 6, seed=2)

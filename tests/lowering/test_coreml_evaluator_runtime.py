@@ -9,9 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("coremltools")
 
-from coremltools.converters.mil import Builder as mb
 
-from tests.lowering.coreml_programs import evaluate, random
+from tests.lowering.coreml_programs import evaluate, mb, random
 
 F = np.float32
 
@@ -27,7 +26,8 @@ def runtime(op: str, operands: list[np.ndarray | None], outputs: int = 1, opset:
     for info in graph.output:
         info.ClearField("type")
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {})
+    session: Any = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {})
 
 
 def close(got: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5) -> None:

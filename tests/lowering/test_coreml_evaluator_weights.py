@@ -11,7 +11,6 @@ pytest.importorskip("coremltools")
 
 import coremltools as ct
 import coremltools.optimize.coreml as cto
-from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 from coremltools.libmilstoragepython import _BlobStorageWriter
 
@@ -19,7 +18,7 @@ from edgec.ir.diagnostics import Diagnostic
 from edgec.lowering.coreml.evaluator import PackageEvaluator
 from edgec.lowering.coreml.evaluator.blobs import BlobFile
 from edgec.lowering.coreml.evaluator.values import BY_NAME
-from tests.lowering.coreml_programs import evaluate, random, save
+from tests.lowering.coreml_programs import evaluate, mb, random, save
 
 F = np.float32
 WRITERS = {"fp16": "fp16", "fp32": "float"}
@@ -185,8 +184,9 @@ def test_weights_compressed_by_coremltools(tmp_path, kind):
         warnings.simplefilter("ignore")
         model = ct.models.MLModel(str(path), skip_model_load=True)
         settings = cto.OptimizationConfig(global_config=_compressed(kind))
-        compress = cto.palettize_weights if kind == "palettes" else cto.linear_quantize_weights
-        compress(model, settings).save(str(tmp_path / "small.mlpackage"))
+        compress: Any = cto.palettize_weights if kind == "palettes" else cto.linear_quantize_weights
+        small: Any = compress(model, settings)
+        small.save(str(tmp_path / "small.mlpackage"))
     evaluator = PackageEvaluator(tmp_path / "small.mlpackage")
     got = evaluator.run({"x": x})["y"]
     weight = next(n for step in evaluator._program.steps if step.type.startswith("constexpr_") for n, _ in step.outputs)
