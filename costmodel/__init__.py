@@ -1,1 +1,1 @@
-"""Prices of operators and models: work, memory."""
+"""Prices of operators and models: work, memory, latency and energy on described or measured targets."""

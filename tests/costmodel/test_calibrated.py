@@ -15,6 +15,7 @@ from edgec.costmodel.calibrated import (
     save_calibrated,
 )
 from edgec.costmodel.compiled import CompiledSchedule
+from edgec.costmodel.features import feature_rows
 from edgec.costmodel.model import MicrobenchmarkModel
 from edgec.costmodel.predict import predict
 from edgec.costmodel.roofline import roofs_of
@@ -139,3 +140,17 @@ def test_many_points_choose_by_row() -> None:
     estimate = MicrobenchmarkModel(CALIBRATED).estimate(compiled.at({"batch": [1, 2, 1]}), roofs_of(HOST.engines[0]))
     assert estimate.expected[0, 0] == estimate.expected[0, 2] != estimate.expected[0, 1]
     assert np.all(estimate.low <= estimate.expected) and np.all(estimate.expected <= estimate.high)
+
+
+def test_rows_for_a_fit_give_back_the_prediction() -> None:
+    compiled = CompiledSchedule(build_schedule(mlp(batch=32, layers=2)))
+    rows = feature_rows(compiled.at({}), roofs_of(HOST.engines[0]))
+    predicted = predict(compiled, CALIBRATED).nodes
+    assert [r.name for r in rows] == [n.name for n in predicted]
+    for row, node in zip(rows, predicted, strict=True):
+        entry = CALIBRATED.find(row.kernel, row.variant, row.dtype)
+        if entry is not None:
+            compute = sum(entry.compute.get(k, 0.0) * v for k, v in row.compute.items())
+            moved = sum(entry.memory.get(k, 0.0) * v for k, v in row.memory.items())
+            assert node.seconds[1] == pytest.approx(entry.constant + compute + moved)
+    assert rows[0].compute["macs"] == 32 * 64 * 64
