@@ -129,7 +129,7 @@ def along_axis(node: Node, port: Port) -> Alternate | None:
     axis = port.form.position(op.axis, rank)
     moved = 2 * bytes_of(node.output)
     gain = moved * ((axis == rank - 1) - (op.axis % rank == rank - 1))
-    return data_alternate(node, port.form, replace(op, axis=axis), gain)
+    return data_alternate(node, port.form, replace(op, axis=axis), gain)  # type: ignore[type-var]
 
 
 def bytes_of(value: Value) -> int:

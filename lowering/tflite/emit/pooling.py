@@ -39,7 +39,7 @@ def pool_window(node: Node) -> Window | str:
             return found
         return _explicit(found, spatial)
     strides, dilations = per_axis(op.strides, rank, "strides"), per_axis(op.dilations, rank, "dilations")
-    pads = list(op.pads or (0,) * (2 * rank))
+    pads: list[int] = list(op.pads or (0,) * (2 * rank))
     for i in range(rank if op.ceil_mode else 0):
         extent, count = (kernel[i] - 1) * dilations[i] + 1, result[1 + i]
         if isinstance(spatial[i], int) and isinstance(count, int):

@@ -55,7 +55,7 @@ def space_to_depth(e: Emitter, node: Node) -> None:
     y = e.temporary(e.shape(result), e.dtype(x))
     e.op("SPACE_TO_DEPTH", [x], [y], blockSize=block)
     order = np.arange(channels * block * block).reshape(block * block, channels).T.reshape(-1)
-    e.op("GATHER", [y, e.ints(order)], [result], axis=3)
+    e.op("GATHER", [y, e.ints(order.tolist())], [result], axis=3)
 
 
 # -- local response normalisation ----------------------------------------------------------------------------------------------
