@@ -22,7 +22,7 @@ def run(script: str, output: Path, timeout: int = 300) -> tuple[int, str, str]:
 
 
 def test_every_example_has_a_test() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"quickstart.py", "custom_op.py", "custom_pass.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"custom_op.py", "custom_pass.py", "gelu_to_tensorrt.py", "quickstart.py"}
 
 
 def test_custom_op(tmp_path) -> None:
@@ -40,6 +40,16 @@ def test_custom_op(tmp_path) -> None:
 
 def _error(line: str) -> float:
     return float(line.split("largest error ")[1].split(";")[0])
+
+
+def test_gelu_to_tensorrt(tmp_path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    status, out, err = run("gelu_to_tensorrt.py", tmp_path)
+    assert status == 0, out + err
+    rows = {line[:20].strip(): line.split() for line in out.splitlines()[1:]}
+    assert rows["sigmoid"][-6:-4] == ["fails", rows["sigmoid"][-5]] and "passes" in rows["tanh, spelled out"]
+    assert out.count(" 1 activation\n") == 3  # exact, recognised and tanh are one layer each
+    assert "8 elementwise" in out
 
 
 def test_custom_pass(tmp_path) -> None:

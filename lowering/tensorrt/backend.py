@@ -145,7 +145,7 @@ class TensorRtBackend(Backend):
             "engines": [engine.to_json() for engine in engines],
             "on_device": list(assembly.waiting),
             "network_layers": assembly.layers,
-            "profiles": [dict(ranges) for ranges in assembly.ranges],
+            "profiles": [{name: list(sizes) for name, sizes in ranges.items()} for ranges in assembly.ranges],
             "trtexec": command_line(assembly.profiles, settings),
             "boundary": _boundary(prepared.model),
             "executable_here": False,
@@ -189,7 +189,7 @@ def _no_engine(present: str | None, facts: Mapping[str, Any]) -> Diagnostic:
 
 
 def _portable(model: Model, capabilities: Sequence[str]) -> Model:
-    """The model as it was before the target's own passes, where its file is still there: as imported or, if it has gaps then, cleaned up."""
+    """The model before the target's own passes, where its file is still there: as imported or, if it has gaps then, cleaned up."""
     from ...ir.serial.reader import read_model
     from .matrix import problems
 
