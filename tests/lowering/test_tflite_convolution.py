@@ -82,12 +82,13 @@ class Case:
     def window(self, kernel, dilations):
         """Strides and padding; half of the explicit pads are as large as SAME would have them."""
         auto = self.choose.choice(("NOTSET",) * 4 + ("SAME_UPPER", "SAME_LOWER", "VALID"))
-        self.trusted = not auto.startswith("SAME") or max(dilations) == 1
+        strides = self.each(1, 3)
+        self.trusted = not auto.startswith("SAME") or max(dilations) == 1 and all(s <= k for s, k in zip(strides, kernel, strict=True))
         pads = None
         if auto == "NOTSET" and self.choose.random() < 0.8:
             reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
             pads = tuple(r // 2 for r in reach) * 2 if self.choose.random() < 0.5 else tuple(self.choose.randint(0, r) for r in reach * 2)
-        return {"auto_pad": auto, "pads": pads, "strides": self.each(1, 3), "dilations": dilations}
+        return {"auto_pad": auto, "pads": pads, "strides": strides, "dilations": dilations}
 
     def graphs(self, op, channels, operands):
         """The operator in its ONNX form and in its channels-last form, sometimes followed by an activation."""
@@ -172,7 +173,7 @@ def resize(case):
         mode = "linear"
     coordinates = case.choose.choice(("half_pixel", "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"))
     rounding = case.choose.choice(("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"))
-    case.trusted = coordinates != "align_corners" or rounding not in ("floor", "ceil")  # its float32 falls beside integers
+    case.trusted = coordinates != "align_corners" or mode != "nearest"  # its float32 falls beside integers and halves
     op = Resize(mode=mode, coordinate_transformation_mode=coordinates, nearest_mode=rounding)
     if case.is_dynamic or case.choose.random() < 0.5:
         scales = (2, 3) if case.is_dynamic else (1, 2, 3, 0.5, 1.5)
