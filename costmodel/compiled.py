@@ -70,6 +70,7 @@ class CompiledSchedule:
         typical = self.table.evaluate(symbols, 1)[self.tensor_rows][:, 0] if len(self.tensor_rows) else np.zeros(0)
         self.reuse: Reuse = reuse_of(schedule, typical, arena)
         self.first, self.final = (np.array(x, np.intp) for x in lifetimes(schedule))
+        self.exchanged = np.array(_exchanges(schedule), np.bool_)[:, None]
         self.activations = np.array([t.role != "weight" for t in schedule.tensors], np.float64)[:, None]
 
     @property
@@ -117,6 +118,18 @@ class CompiledSchedule:
         if not np.all(np.isfinite(values)) or np.any(values[self.tensor_rows] < 0):
             raise Diagnostic(E_DIMENSION, "a tensor has no size for these dimensions", hint="larger dimensions may be needed")
         return Sized(self, values, points)
+
+
+def _exchanges(schedule: Schedule) -> list[bool]:
+    """Of every access, whether it is the first read of an input or the write of an output."""
+    seen: set[int] = set()
+    found: list[bool] = []
+    for kernel in schedule.kernels:
+        for access in kernel.accesses:
+            role = schedule.tensors[access.tensor].role
+            found.append(role == "output" and access.write or role == "input" and access.tensor not in seen)
+            seen.add(access.tensor)
+    return found
 
 
 def _check(name: str, values: Any) -> None:
@@ -191,17 +204,23 @@ class Sized:
             result[owners[starts]] = np.add.reduceat(per_access, starts, axis=0)
         return result
 
-    def sources(self, capacities: list[float], softness: float) -> list[Array]:
+    def sources(self, capacities: list[float], softness: float, apart: bool = False) -> list[Array]:
         """Bytes of every kernel that come from (or go to) each level and were not found nearer: one ``[kernels, n]`` per level.
+
+        No distance is greater than all memory of the model: weights and the peak of activations.
 
         Args:
             capacities: bytes that each level but the last keeps from one kernel to the next, the nearest first.
             softness: see `residency.resident_share`.
+            apart: the host leaves inputs in the last level and fetches outputs from there.
         """
+        distances = np.minimum(self.distances, self.weight_bytes + self.peak_bytes)
+        if apart:
+            distances = np.where(self.compiled.exchanged, np.inf, distances)
         found: list[Array] = []
         nearer = np.zeros_like(self.access_bytes)
         for capacity in capacities:
-            share = np.maximum(resident_share(self.distances, capacity, softness), nearer) if capacity > 0 else nearer
+            share = np.maximum(resident_share(distances, capacity, softness), nearer) if capacity > 0 else nearer
             found.append(self.per_kernel(self.access_bytes * (share - nearer)))
             nearer = share
         found.append(self.per_kernel(self.access_bytes * (1.0 - nearer)))

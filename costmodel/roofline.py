@@ -260,10 +260,11 @@ def level_traffic(sized: Sized, roofs: Roofs) -> Array:
     level read operands again, block by block; temporary memory lies in the nearest level that holds it.
     """
     capacities = [level.retained for level in roofs.levels[:-1]]
-    sources = np.stack(sized.sources(capacities, SOFTNESS))
+    fused = roofs.engine.kind in ("gpu", "npu", "dsp")
+    softness = 0.0 if roofs.engine.kind in ("npu", "dsp") else SOFTNESS  # scratchpads hold what the compiler puts there
+    sources = np.stack(sized.sources(capacities, softness, apart=fused))
     through = np.cumsum(sources[::-1], axis=0)[::-1].copy()
     kernels = sized.compiled.schedule.kernels
-    fused = roofs.engine.kind in ("gpu", "npu", "dsp")
     for name, group in sized.compiled.groups.items():
         sizes = sized.sizes(name)
         matrix = matrix_shape(name, sizes)

@@ -89,6 +89,16 @@ def test_warm_tensors_come_from_caches() -> None:
     assert max(others) == 2048 * 4  # the bias, or the result of the model; activations stay near
 
 
+def test_a_scratchpad_holds_a_model_that_fits() -> None:
+    """Weights stay in an accelerator's memory from run to run; inputs and outputs come from the host."""
+    graph = mlp(batch=4, width=256, layers=6)
+    footprint = 6 * 4 * (256 * 256 + 256) + 2 * 4 * 4 * 256
+    for size, streamed in ((footprint, 0.0), (footprint - 1, 6 * 4 * (256 * 256 + 256))):
+        npu = engine(kind="npu", memory=(memory("SRAM", size, 1e12), memory("link", 4e9, 1e9)))
+        moved = sum(n.traffic["link"] for n in predict(graph, target(npu)).nodes)
+        assert moved >= 2 * 4 * 4 * 256 + streamed and (streamed > 0 or moved == 2 * 4 * 4 * 256)
+
+
 def test_large_products_read_operands_again() -> None:
     """Operands beyond a cache pass through it block by block."""
     node = predict(single("MatMul", (4096, 4096), (4096, 4096), constants=(1,)), target(cpu())).nodes[0]
