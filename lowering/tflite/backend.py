@@ -20,7 +20,7 @@ from .session import TfLiteSession
 from .writer import SIGNATURE_KEY, FlatModel
 
 MODEL_FILE = "model.tflite"
-CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,dead-code"
+CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,common-subexpressions,dead-code"
 TRIAL = "fix(tflite-rewrites,fold-constants,fold-if,dead-code)"
 DESCRIPTION = "compiled by edgec"
 
@@ -67,7 +67,7 @@ class TfLiteBackend(Backend):
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline, then LiteRT's rewrites with what they leave to fold, then the choice of layouts."""
         unrolled = "unroll-loops{max_trips=256,max_nodes=20000}"
-        return f"default,inline-regions,fix(tflite-rewrites,{unrolled},{CLEANUP}),assign-layout,fix({CLEANUP})"
+        return f"materialize-weights,default,inline-regions,fix(tflite-rewrites,{unrolled},{CLEANUP}),assign-layout,fix({CLEANUP})"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""

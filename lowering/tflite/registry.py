@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -107,6 +108,7 @@ def emission_of(node: Node) -> Emission | Verdict:
     return refusal
 
 
+@cache
 def load_emitters() -> None:
     """Import every module of ``emit``, which registers its entries; a second call does nothing."""
     package = import_module(f"{__package__}.emit")

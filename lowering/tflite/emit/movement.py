@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,7 @@ ANY = frozenset(
 JOINED = ANY - {DType.DOUBLE, DType.UINT16, DType.UINT64}
 SPLIT = frozenset((DType.FLOAT, DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8))
 GREATEST_RANK = 8
+GREATEST_JOINED_RANK = 6  # of XNNPACK
 
 
 def _shape_of(node: Node) -> tuple[Value | None, bool]:
@@ -92,12 +94,37 @@ def transpose(e: Emitter, node: Node) -> None:
     e.op("TRANSPOSE", [e.operand(x), e.ints(perm)], [e.result(node.output)])
 
 
-@emits(Concat, dtypes=JOINED)
+def _joinable(node: Node) -> Verdict | None:
+    rank = node.output.rank or 0
+    if rank > GREATEST_JOINED_RANK and any(v is None or v.tensor.static_shape is None for v in node.inputs):
+        return no(f"the kernel takes at most {GREATEST_JOINED_RANK} dimensions, not {rank}", "rank")
+    return None
+
+
+@emits(Concat, dtypes=JOINED, when=_joinable)
 def concat(e: Emitter, node: Node) -> None:
     assert isinstance(node.op, Concat) and node.output.rank is not None
-    tensors = [e.operand(v) for v in node.inputs]
+    tensors, axis = [e.operand(v) for v in node.inputs], node.op.axis % node.output.rank
+    if len(tensors) == 1:
+        e.alias(node.output, tensors[0])
+        return
+    if node.output.rank > GREATEST_JOINED_RANK:
+        _join_flattened(e, node, tensors, axis)
+        return
     y, code = e.activated(node)
-    e.op("CONCATENATION", tensors, [y], axis=node.op.axis % node.output.rank, fusedActivationFunction=code)
+    e.op("CONCATENATION", tensors, [y], axis=axis, fusedActivationFunction=code)
+
+
+def _join_flattened(e: Emitter, node: Node, tensors: list[int], axis: int) -> None:
+    """Concatenation of tensors with the dimensions before and after the axis taken as one each."""
+    flat = []
+    for tensor in tensors:
+        shape = [d or 1 for d in e.shape(tensor)]
+        flat.append(e.reshaped(tensor, [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])]))
+    first, _, last = e.shape(flat[0])
+    y = e.temporary([first, sum(e.shape(t)[1] or 0 for t in flat), last], e.dtype(flat[0]))
+    e.op("CONCATENATION", flat, [y], axis=1, fusedActivationFunction=0)
+    e.reshape_into(y, e.result(node.output), sizes(node.output))
 
 
 def _lengths(node: Node) -> list[int] | None:
