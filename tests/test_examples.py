@@ -47,7 +47,7 @@ def test_gelu_to_tensorrt(tmp_path) -> None:
     status, out, err = run("gelu_to_tensorrt.py", tmp_path)
     assert status == 0, out + err
     rows = {line[:20].strip(): line.split() for line in out.splitlines()[1:]}
-    assert rows["sigmoid"][-6:-4] == ["fails", rows["sigmoid"][-5]] and "passes" in rows["tanh, spelled out"]
+    assert "fails" in rows["sigmoid"] and "passes" in rows["tanh, spelled out"]
     assert out.count(" 1 activation\n") == 3  # exact, recognised and tanh are one layer each
     assert "8 elementwise" in out
 

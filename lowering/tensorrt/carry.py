@@ -81,7 +81,7 @@ def carry(graph: Graph) -> Carried:
             continue
         fields = {n: CARRIERS[old] for n in sorted(dtype_fields(type(node.op))) if (old := getattr(node.op, n)) in CARRIERS}
         if fields and isinstance(node.op, Cast):
-            node.op = Cast(**fields)  # saturation is of the narrow type
+            node.op = Cast(to=fields["to"])  # saturation is of the narrow type
         elif fields:
             node.op = replace(node.op, **fields)  # type: ignore[type-var]
         if (
