@@ -161,7 +161,7 @@ def pooling(case):
     if kind is AveragePool:
         return AveragePool(kernel_shape=kernel, count_include_pad=case.choose.randint(0, 1), **window), 3, ()
     if window["auto_pad"] == "NOTSET":
-        window["dilations"] = tuple(case.choose.choice((1, 1, 2)) for _ in range(case.rank))
+        window["dilations"] = tuple(case.choose.choice((1, 2)) if k < 4 else 1 for k in kernel)
     return MaxPool(kernel_shape=kernel, ceil_mode=int(window["auto_pad"] == "NOTSET" and case.choose.random() < 0.4), **window), 3, ()
 
 
@@ -173,7 +173,7 @@ def resize(case):
         mode = "linear"
     coordinates = case.choose.choice(("half_pixel", "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"))
     rounding = case.choose.choice(("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"))
-    case.trusted = coordinates != "align_corners" or mode != "nearest"  # its float32 falls beside integers and halves
+    case.trusted = coordinates != "align_corners"  # its float32 falls beside integers, and it rounds the size before it takes the ratio
     op = Resize(mode=mode, coordinate_transformation_mode=coordinates, nearest_mode=rounding)
     if case.is_dynamic or case.choose.random() < 0.5:
         scales = (2, 3) if case.is_dynamic else (1, 2, 3, 0.5, 1.5)
