@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.diagnostics import Diagnostic
 from ...ir.dtypes import DType
-from ..backend import E_REFUSED
+from ..backend import refuse_model
 
 INT32_MAX = 2**31 - 1
 CARRIERS: dict[DType, str] = {
@@ -38,8 +37,7 @@ def carried(array: Any, dtype: DType, where: str = "") -> Any:
     """The elements in the carrier of their type; `Diagnostic` E0501 for what it cannot hold."""
     if dtype in WIDE and array.size and (int(array.max()) > INT32_MAX or int(array.min()) < -INT32_MAX - 1):
         worst = max(int(array.max()), -int(array.min()))
-        hint = "ML programs compute integers in 32 bits; choose another target"
-        raise Diagnostic(E_REFUSED, f"target 'coreml' cannot hold the integer {worst} (int64-range)", where, hint)
+        raise refuse_model("coreml", "int64-range", f"ML programs compute integers in 32 bits, which do not hold {worst}", where)
     return np.ascontiguousarray(array, NUMPY[CARRIERS[dtype]]).reshape(array.shape)
 
 

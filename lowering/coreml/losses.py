@@ -42,7 +42,9 @@ def _integers(model: Model) -> Iterable[Loss]:
     values = [v for v in model.graph.values() if isinstance(v.type, TensorType) and v.type.content is None]
     wide = [v for v in values if v.dtype in WIDE]
     if wide:
-        what = f"{len(wide)} integer values of 64 bits or without sign are computed in int32; inputs are checked, results beyond 2^31-1 wrap"
+        what = (
+            f"{len(wide)} integer values of 64 bits or without sign are computed in int32; inputs are checked, results beyond 2^31-1 wrap"
+        )
         yield Loss("integer-width", listed(wide), what)
 
 
@@ -87,4 +89,3 @@ def listed(values: list[Value]) -> str:
     """The names of the first values and how many more there are."""
     names = [v.name for v in values]
     return ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else "")
-

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir.diagnostics import Diagnostic
 from ...ir.graph import Value
 from ...ir.model import Model
 from ...ir.types import TensorType
-from ..backend import E_REFUSED
+from ..backend import refuse_model
 from .carriers import CARRIERS
 from .emit.dispatch import MAX_RANK
 
-_HINT = "choose another target"
+_NAME = "coreml"
 
 
 def prepare(model: Model) -> None:
@@ -26,20 +25,20 @@ def prepare(model: Model) -> None:
     for value in graph.constants():
         data = value.data
         if data is not None and data.dtype.is_float and data.dtype in CARRIERS and bool(np.isnan(data.numpy()).any()):
-            message = f"target 'coreml' cannot take the constant '{value.name}': it holds NaN (not-finite)"
-            raise Diagnostic(E_REFUSED, message, f"value '{value.name}'", "replace it: operators treat NaN differently from device to device")
+            reason = f"the constant '{value.name}' holds NaN, which operators treat differently from device to device"
+            raise refuse_model(_NAME, "not-finite", reason, f"value '{value.name}'")
 
 
 def _require(value: Value, where: str) -> None:
     type_ = value.type
     if not isinstance(type_, TensorType):
-        raise Diagnostic(E_REFUSED, "target 'coreml' takes and gives tensors only (sequence)", where, _HINT)
+        raise refuse_model(_NAME, "sequence", "ML programs take and give tensors only", where)
     if type_.dtype not in CARRIERS:
         code = "string" if type_.dtype.short == "str" else "dtype"
-        raise Diagnostic(E_REFUSED, f"target 'coreml' has no elements of type {type_.dtype} ({code})", where, _HINT)
+        raise refuse_model(_NAME, code, f"ML programs have no elements of type {type_.dtype}", where)
     if type_.shape is None:
-        raise Diagnostic(E_REFUSED, "target 'coreml' has to know the number of dimensions (dynamic-rank)", where, "state the shape")
+        raise refuse_model(_NAME, "dynamic-rank", "the number of dimensions has to be known", where)
     if len(type_.shape) > MAX_RANK:
-        raise Diagnostic(E_REFUSED, f"target 'coreml' has at most {MAX_RANK} dimensions, here are {len(type_.shape)} (rank)", where, _HINT)
+        raise refuse_model(_NAME, "rank", f"ML programs have at most {MAX_RANK} dimensions, here are {len(type_.shape)}", where)
     if 0 in type_.shape:
-        raise Diagnostic(E_REFUSED, "target 'coreml' has no tensors without elements (zero-size)", where, _HINT)
+        raise refuse_model(_NAME, "zero-size", "ML programs have no tensors without elements", where)

@@ -32,7 +32,9 @@ class CoreMlSession(Session):
         except Diagnostic:
             raise
         except Exception as error:
-            raise Diagnostic(E_LOAD, "the package cannot be loaded", path.name, notes=[f"{type(error).__name__}: {error}"[:2000]]) from error
+            raise Diagnostic(
+                E_LOAD, "the package cannot be loaded", path.name, notes=[f"{type(error).__name__}: {error}"[:2000]]
+            ) from error
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name; see `Session.run`."""

@@ -7,33 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dtypes import DType
-from ...ir.graph import Value
 from .versions import Release
 
-_BINS = 4096
+_MOST_BINS = 1024
 _ROUNDS = 24
 
 
 def compression(settings: Mapping[str, Any]) -> Any:
-    """A function ``(emission, value) -> variable | None`` that stores a constant as the options say; None when nothing is compressed."""
+    """A function ``(emission, array, name) -> variable | None`` that stores a constant as the options say; None when none is compressed."""
     form = settings["weights"]
     if form == "f32":
         return None
     release = Release.of(settings["minimum_target"])
 
-    def compress(emission: Any, value: Value) -> Any:
-        assert value.data is not None
-        if value.dtype is not DType.FLOAT or value.data.numpy().size < settings["weight_threshold"] or len(value.data.shape) < 2:
+    def compress(emission: Any, array: Any, name: str) -> Any:
+        if array.dtype != np.float32 or array.size < settings["weight_threshold"] or array.ndim < 2:
             return None
-        array = np.ascontiguousarray(value.data.numpy())
+        array = np.ascontiguousarray(array)
         if form == "f16":
-            return emission.mil.constexpr_cast(source_val=array.astype(np.float16), output_dtype="fp32", stem=value.name)
+            return emission.mil.constexpr_cast(source_val=array.astype(np.float16), output_dtype="fp32", stem=name)
         if form == "int8":
-            return _affine(emission, array, value.name)
+            return _affine(emission, array, name)
         if form == "int4-blockwise":
-            return _blockwise(emission, array, settings["block_size"], value.name)
-        return _palette(emission, array, int(form.removeprefix("palette")), release, value.name)
+            return _blockwise(emission, array, settings["block_size"], name)
+        return _palette(emission, array, int(form.removeprefix("palette")), release, name)
 
     return compress
 
@@ -90,7 +87,8 @@ def _table(values: Any, count: int) -> Any:
     low, high = ordered[0], ordered[-1]
     if low == high:
         return np.full(count, low, np.float32)
-    amounts, edges = np.histogram(ordered, _BINS, (low, high))
+    bins = int(np.clip(np.sqrt(ordered.size), 16, _MOST_BINS))
+    amounts, edges = np.histogram(ordered, bins, (low, high))
     mass = np.concatenate(([0.0], np.cumsum(np.cbrt(amounts))))
     centres = np.interp((np.arange(count) + 0.5) / count * mass[-1], mass, edges)
     sums = np.concatenate(([0.0], np.cumsum(ordered)))

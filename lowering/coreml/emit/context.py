@@ -100,10 +100,15 @@ class Emission:
         value = self.required(node, index)
         scope = self._scopes[-1] if self._scopes else self._vars
         if value.data is not None and self._weights is not None and value not in scope:
-            made = self._weights(self, value)
+            made = self._weights(self, value.data.numpy(), value.name)
             if made is not None:
                 scope[value] = made
         return self.wide(value)
+
+    def stored(self, array: Any, stem: str) -> Any:
+        """A constant of the translation's own making, compressed when the options say so."""
+        made = None if self._weights is None else self._weights(self, array, stem)
+        return self.const(array, stem) if made is None else made
 
     def array(self, value: Value) -> Any:
         """The elements of a constant in the carrier of its type."""

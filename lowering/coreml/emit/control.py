@@ -38,9 +38,7 @@ def _branches(node: Node) -> Obstacle | None:
 def branch(e: Emission, node: Node) -> None:
     """One of two blocks."""
     condition = _scalar(e, e.operand(node))
-    results = e.mil.cond(
-        pred=condition, _true_fn=lambda: _block(e, node.regions[0]), _false_fn=lambda: _block(e, node.regions[1])
-    )
+    results = e.mil.cond(pred=condition, _true_fn=lambda: _block(e, node.regions[0]), _false_fn=lambda: _block(e, node.regions[1]))
     e.bind(node, *(results if isinstance(results, list | tuple) else (results,)))
 
 

@@ -42,7 +42,9 @@ def _is_weight(value: Any) -> bool:
     producer = value.producer
     if producer is not None and producer.op.op_name == "ConstantOfShape":
         return bool(value.tensor.is_static)
-    return producer is not None and producer.op.op_name == "DequantizeLinear" and all(v is None or v.data is not None for v in producer.inputs)
+    return (
+        producer is not None and producer.op.op_name == "DequantizeLinear" and all(v is None or v.data is not None for v in producer.inputs)
+    )
 
 
 def _mil_pads(pads: tuple[int, ...]) -> list[int]:

@@ -270,5 +270,3 @@ def _spread(e: Emission, var: Any, shape: tuple[int, ...]) -> Any:
 
 def _number(e: Emission, var: Any) -> Any:
     return e.cast(var, "int32") if e.kind(var) == "bool" else var
-
-

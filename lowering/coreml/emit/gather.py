@@ -103,9 +103,7 @@ def gather_nd(e: Emission, node: Node) -> None:
     if op.batch_dims:
         lead = tuple(int(n) for n in indices.shape[:-1])
         grids = np.meshgrid(*(np.arange(n) for n in lead[: op.batch_dims]), indexing="ij")
-        columns = [
-            np.broadcast_to(g.reshape(g.shape + (1,) * (len(lead) - op.batch_dims)), lead)[..., None] for g in grids
-        ]
+        columns = [np.broadcast_to(g.reshape(g.shape + (1,) * (len(lead) - op.batch_dims)), lead)[..., None] for g in grids]
         prefix = e.const(np.concatenate(columns, axis=-1).astype(np.int32))
         indices = e.mil.concat(values=[prefix, indices], axis=len(lead))
     e.bind(node, _back(e, e.mil.gather_nd(x=x, indices=indices), was_bool))

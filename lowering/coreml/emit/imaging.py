@@ -167,7 +167,10 @@ def space_to_depth(e: Emission, node: Node) -> None:
     if op.mode == "DCR":
         e.bind(node, e.mil.space_to_depth(x=x, block_size=op.blocksize))
     else:
-        e.bind(node, e.mil.reshape(x=_blocks(e, x, op.blocksize), shape=ints([d if isinstance(d, int) else -1 for d in node.output.shape or ()])))
+        e.bind(
+            node,
+            e.mil.reshape(x=_blocks(e, x, op.blocksize), shape=ints([d if isinstance(d, int) else -1 for d in node.output.shape or ()])),
+        )
 
 
 def _blocks(e: Emission, x: Any, b: int) -> Any:

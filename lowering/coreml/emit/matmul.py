@@ -35,7 +35,7 @@ def linear(e: Emission, node: Node) -> None:
     if op.transB:
         made = e.weight(node, 1)
     else:
-        made = e.const(np.ascontiguousarray(weight.T), e.required(node, 1).name)
+        made = e.stored(np.ascontiguousarray(weight.T), e.required(node, 1).name)
     flat = None if bias is None or not small else np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (outputs,)))
     result = e.mil.linear(x=e.operand(node), weight=made, bias=flat)
     if not small:

@@ -159,9 +159,7 @@ def slice_axes(e: Emission, node: Node) -> None:
     if all(begin_mask) and all(end_mask) and all(s == 1 for s in stride):
         e.bind(node, e.mil.identity(x=x))
         return
-    result = e.mil.slice_by_index(
-        x=x, begin=ints(begin), end=ints(end), stride=ints(stride), begin_mask=begin_mask, end_mask=end_mask
-    )
+    result = e.mil.slice_by_index(x=x, begin=ints(begin), end=ints(end), stride=ints(stride), begin_mask=begin_mask, end_mask=end_mask)
     e.bind(node, result)
 
 
@@ -279,7 +277,11 @@ def _block(e: Emission, x: Any, shape: Sequence[int], value: Any) -> Any:
     """One value everywhere."""
     if isinstance(value, int | float | bool):
         return e.const(np.full(shape, e.like(value, x)))
-    single = e.mil.reshape(x=value, shape=ints([1] * len(shape))) if len(value.shape) else e.mil.expand_dims(x=value, axes=list(range(len(shape))))
+    single = (
+        e.mil.reshape(x=value, shape=ints([1] * len(shape)))
+        if len(value.shape)
+        else e.mil.expand_dims(x=value, axes=list(range(len(shape))))
+    )
     return e.mil.tile(x=single, reps=ints(shape))
 
 

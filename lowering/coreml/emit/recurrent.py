@@ -166,5 +166,8 @@ def _advance(e: Emission, cell: Cell, node: Node, step: int, states: list[Any], 
         return new, new[0]
     running = e.mil.less(x=np.int32(step), y=lengths)
     mask = e.cast(running, e.kind(new[0]))
-    kept = [e.mil.add(x=e.mil.mul(x=mask, y=n), y=e.mil.mul(x=e.mil.sub(x=e.like(1, mask), y=mask), y=old)) for n, old in zip(new, states, strict=True)]
+    kept = [
+        e.mil.add(x=e.mil.mul(x=mask, y=n), y=e.mil.mul(x=e.mil.sub(x=e.like(1, mask), y=mask), y=old))
+        for n, old in zip(new, states, strict=True)
+    ]
     return kept, e.mil.mul(x=mask, y=new[0])
