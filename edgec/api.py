@@ -196,6 +196,7 @@ def compile_all(
         data=data,
         allow_approximate=allow_approximate,
         max_error=max_error,
+        hardware=hardware,
         op_routes=op_routes or {},
         custom_op_libraries=custom_op_libraries,
         observers=observers,

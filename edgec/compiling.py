@@ -127,10 +127,7 @@ class Compilation:
         """The fallback ladder of a target, with the accuracy budget of the settings."""
         from .fallback import ladder
 
-        settings = self.settings[target]
-        return ladder(
-            target, budget=budget_of(settings), reference=lambda: self.stages.portable.model, data=settings.data, opset=settings.opset
-        )
+        return ladder(target, self.settings[target], budget_of(self.settings[target]), lambda: self.stages.before(target).model)
 
     def lowered(self, target: str) -> tuple[Optimized, Artifact, list[Step]]:
         """Run the passes and lower; where the target refuses, or an accuracy budget permits approximations, by way of the ladder.
@@ -144,22 +141,21 @@ class Compilation:
         from .lowering.backend import Refusal
 
         ladder = self.ladder(target)
-        shared = bool(self.stages.common)
         if ladder.budget is not None:
-            start, steps = ladder.descend(self.stages.portable.model)
-            result = self.stages.run(target, start if start is not self.stages.portable.model else None)
+            start, steps = ladder.descend(self.stages.before(target).model)
+            result = self.stages.run(target, start if start is not self.stages.before(target).model else None)
             return result, self._lower(target, result), steps
         result = self.stages.run(target)
         try:
             artifact = self._lower(target, result)
         except Refusal as refusal:
-            start, steps = ladder.descend(self.stages.portable.model)
+            start, steps = ladder.descend(self.stages.before(target).model)
             if not any(step.rung == "exact" for step in steps):
                 refusal.notes += engine_notes(steps)
                 raise
             result = self.stages.run(target, start)
             return result, self._lower(target, result), steps
-        return result, artifact, own_passes(ladder.survey(self.stages.portable.model)) if shared else []
+        return result, artifact, own_passes(ladder.survey(self.stages.before(target).model))
 
     def _lower(self, target: str, result: Optimized) -> Artifact:
         from .lowering.backend import refuse_python
@@ -172,7 +168,7 @@ class Compilation:
 
         settings = self.settings[bundle.target]
         budget = budget_of(settings)
-        error = output_error(self.stages.portable.model, bundle, settings.data)
+        error = output_error(self.stages.before(bundle.target).model, bundle, settings.data)
         if budget is not None and error > budget:
             hint = f"permit it (--max-error {error:.2g}), or leave --max-error out"
             raise Diagnostic(

@@ -13,36 +13,42 @@ from .ir.model import Model
 if TYPE_CHECKING:
     from .lowering.backend import Backend
     from .lowering.ladder import Ladder
+    from .optimizing import Settings
     from .runtime.bundle import Bundle
 
 
-def ladder(target: str, *, budget: float | None, reference: Callable[[], Model], data: Any = None, opset: int | None = None) -> Ladder:
+def ladder(target: str, settings: Settings, budget: float | None, reference: Callable[[], Model]) -> Ladder:
     """The ladder of a target.
 
     Args:
         target: its name.
+        settings: give the data set for measuring errors (inputs are made up without one), the hardware for prices, a limit of the opset.
         budget: the relative error at the outputs that approximations may cause; infinite when any is permitted, None for none.
         reference: gives the model that errors are measured against.
-        data: a data set for that; inputs are made up when None.
-        opset: a limit of the ai.onnx opset.
     """
     from .lowering.ladder import Ladder
+    from .lowering.price import work_price
     from .lowering.registry import backend, backend_names
+    from .prediction import price_on
 
     @cache
     def others() -> tuple[Backend, ...]:
         runners = [backend(name) for name in backend_names()]
         return tuple(runner for runner in runners if runner.available() is None)
 
-    limits = {} if opset is None else {"": opset}
-
     def measure(model: Model) -> float:
         """Through ONNX Runtime, which takes whatever the decompositions are made of."""
         with tempfile.TemporaryDirectory(prefix="edgec-ladder-") as folder:
-            return output_error(reference(), _in_reference_runtime(model, Path(folder) / "changed"), data)
+            return output_error(reference(), _in_reference_runtime(model, Path(folder) / "changed"), settings.data)
 
-    wanted = measure if budget is not None and budget != float("inf") else None
-    return Ladder(backend(target), budget, wanted, others=others, opsets=limits)
+    return Ladder(
+        backend(target),
+        budget,
+        measure if budget is not None and budget != float("inf") else None,
+        price=work_price if settings.hardware is None else price_on(settings.hardware),
+        others=others,
+        opsets={} if settings.opset is None else {"": settings.opset},
+    )
 
 
 def output_error(reference: Model, changed: Bundle | Model, data: Any = None) -> float:

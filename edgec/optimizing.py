@@ -35,6 +35,7 @@ class Settings:
         data: a data set for that check; inputs are made up when None.
         allow_approximate: permit rewrites whose error is more than rounding.
         max_error: the relative error at the outputs that approximations standing in for operators without a kernel may cause.
+        hardware: the machine on which the cost model prices what may stand in for such operators; their work decides without it.
         bisect_limit: apply only that many rewrites.
         op_routes: routes of custom operators by qualified name, in place of those that they were registered with.
         custom_op_libraries: shared libraries with kernels of custom operators for ONNX Runtime.
@@ -50,6 +51,7 @@ class Settings:
     data: Any = None
     allow_approximate: bool = False
     max_error: float | None = None
+    hardware: str | None = None
     bisect_limit: int | None = None
     op_routes: Mapping[str, str] = field(default_factory=dict)
     custom_op_libraries: Sequence[str | os.PathLike[str]] = ()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .ir.model import Model
@@ -17,10 +16,12 @@ if TYPE_CHECKING:
 class Stages:
     """A model on its way to some targets.
 
+    A pipeline is run in two stages: up to the end of the portable passes, which targets with the same beginning share, and the rest.
+
     Attributes:
         model: the model as it was read, not changed.
         texts: the whole pipeline by target.
-        common: the pipeline text that runs once; empty when every target runs its own from the start, as checks after every pass and
+        first: the text of the first stage by target; empty when a pipeline has to run in one go, as checks after every pass and
             bisections need it.
     """
 
@@ -34,47 +35,55 @@ class Stages:
         self.model, self._settings = model, dict(settings)
         self.texts = {target: pipeline_text(chosen, model) for target, chosen in settings.items()}
         whole = any(chosen.check_each_pass or chosen.bisect_limit is not None for chosen in settings.values())
-        self.common = "" if whole else _shared(list(self.texts.values()))
+        self.first = {target: "" if whole else _first_stage(text) for target, text in self.texts.items()}
+        self._done: dict[str, Optimized] = {}
 
-    @cached_property
+    @property
     def portable(self) -> Optimized:
-        """The model after the common passes; when there are none, after the portable pipeline, for the ladder."""
+        """The model after the portable passes alone."""
         from .passes.default_pipeline import default_pipeline
 
-        settings = next(iter(self._settings.values()))
-        if not self.common:
-            settings = replace(settings, check_each_pass=False, bisect_limit=None, observers=())
-        return run_text(self.model.copy(), settings, self.common or default_pipeline(), pass_context(settings))
+        return self._stage(default_pipeline(), next(iter(self._settings.values())))
+
+    def before(self, target: str) -> Optimized:
+        """The model after the first stage of a target; after the portable passes when its pipeline runs in one go."""
+        return self._stage(self.first[target], self._settings[target]) if self.first[target] else self.portable
 
     def run(self, target: str, start: Model | None = None) -> Optimized:
         """The model after all passes of a target.
 
         Args:
             target: its name.
-            start: the model to go on from in place of the portable one, changed by the ladder.
+            start: the model to go on from in place of that after the first stage, changed by the ladder.
         """
         settings, text = self._settings[target], self.texts[target]
-        if not self.common:
-            found = run_text((start or self.model).copy(), settings, text, pass_context(settings))
-            return replace(found, nodes_before=node_count(self.model))
-        shared = self.portable
-        rest = text.removeprefix(self.common).removeprefix(",")
-        model = (start or shared.model).copy()
-        context = _copied(shared.context)
-        reports = list(shared.reports)
+        if not self.first[target] and start is None:
+            return run_text(self.model.copy(), settings, text, pass_context(settings))
+        done = self.before(target)
+        model = (start or done.model).copy()
+        context = _copied(done.context)
+        reports = list(done.reports)
+        rest = text.removeprefix(self.first[target] or _first_stage(text)).removeprefix(",")
+        check = None
         if rest:
-            reports += run_text(model, settings, rest, context).reports
-        return Optimized(model, reports, context, text, shared.nodes_before, node_count(model))
+            found = run_text(model, settings, rest, context)
+            reports, check = reports + found.reports, found.check
+        return Optimized(model, reports, context, text, done.nodes_before, node_count(model), check)
+
+    def _stage(self, text: str, settings: Settings) -> Optimized:
+        if text not in self._done:
+            if not any(self.first.values()):
+                settings = replace(settings, check_each_pass=False, bisect_limit=None, observers=())
+            self._done[text] = run_text(self.model.copy(), settings, text, pass_context(settings))
+        return self._done[text]
 
 
-def _shared(texts: Sequence[str]) -> str:
-    """The pipeline text that all texts begin with: the whole of equal ones, else the portable pipeline or nothing."""
+def _first_stage(text: str) -> str:
+    """A pipeline up to the end of the portable passes; all of it when they are not part of it."""
     from .passes.default_pipeline import default_pipeline
 
-    first, portable = texts[0], default_pipeline()
-    if all(text == portable or text.startswith(f"{portable},") for text in texts):
-        return portable
-    return first if all(text == first for text in texts) else ""
+    before, portable, after = text.partition(default_pipeline())
+    return f"{before}{portable}" if not after or after.startswith(",") else text
 
 
 def _copied(context: Context) -> Context:

@@ -127,6 +127,7 @@ def compile(
         data=data,
         allow_approximate=allow_approximate,
         max_error=max_error,
+        hardware=hardware,
         bisect_limit=bisect_limit,
         op_routes=op_route,
         custom_op_libraries=custom_op_library,

@@ -34,7 +34,13 @@ def support(
     from ..driver.compile_targets import target_list
 
     settings = settings_of(
-        options=option, plugins=plugin, opset=opset, max_error=max_error, op_routes=op_route, custom_op_libraries=custom_op_library
+        options=option,
+        plugins=plugin,
+        opset=opset,
+        max_error=max_error,
+        hardware=hardware,
+        op_routes=op_route,
+        custom_op_libraries=custom_op_library,
     )
     targets = _available(plugin or []) if target == "all" else target_list(target)
     if model is None:

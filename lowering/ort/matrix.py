@@ -8,7 +8,9 @@ from ...ir.custom import is_custom
 from ...ir.dtypes import DType
 from ...ir.graph import Node
 from ...ir.model import Model
-from ...ir.op import OPS, Opaque
+from ...ir.op import OPS, Op, Opaque
+from ...ir.ops.cast import Cast, CastLike
+from ...ir.ops.quantize import QuantizeLinear
 from ...ir.serial.forms import cannot_say
 from ...passes import decompose as _decompose  # noqa: F401  (registers the decompositions)
 from ...passes.decompose.base import decompositions_of
@@ -27,6 +29,7 @@ PREFERRED = (21, 23, 24, 25, 26, 22, 20, 19, 18, 17, 16, 15, 14, 13, 27, 28)
 _POORLY_SERVED = frozenset(d for d in DType if d.bits < 16 and d.is_float) | {DType.BFLOAT16, DType.INT16, DType.UINT16}
 _EVIDENCE = "kernel registry of onnxruntime {}"
 _TRIED = "runs of onnxruntime {} on the ONNX backend tests"
+CONVERSIONS = (Cast, CastLike, QuantizeLinear)
 DECOMPOSED = "exact decomposition into operators with kernels"
 WIDENED = "exact computation in a wider element type"
 _FUNCTION = "ONNX function body, inlined by onnxruntime {}"
@@ -140,19 +143,28 @@ def rows(version: str) -> list[Support]:
     registry = _EVIDENCE.format(version)
     for (domain, name), op in sorted(OPS.items()):
         if (domain, name) in kernels():
-            dtypes = operand_dtypes(domain, name)
-            when = condition(f"{domain}.{name}" if domain else name, PREFERRED[0])
-            level = "native" if when is None else "partial"
-            found.append(Support(op, level, dtypes, when, since=version, evidence=registry, kind="schema"))
-            wider = frozenset(d for d in WIDER if dtypes is not None and d not in dtypes and dtypes.intersection(WIDER[d]))
-            if wider and op not in TYPED and op.pure:
-                found.append(Support(op, "decomposed", wider, _FITTING, since=version, evidence=WIDENED, kind="probe"))
+            found += _kernel_rows(op, f"{domain}.{name}" if domain else name, operand_dtypes(domain, name), version)
         elif any(function_problem(domain, name, opset) is None for opset in PREFERRED):
             found.append(Support(op, "decomposed", None, _FITTING, since=version, evidence=_FUNCTION.format(version), kind="schema"))
         elif any(d.error is None for d in decompositions_of(op)):
             found.append(Support(op, "decomposed", None, _FITTING, since=version, evidence=DECOMPOSED, kind="probe"))
         else:
             found.append(Support(op, "none", frozenset(), since=version, evidence=registry, kind="schema"))
+    return found
+
+
+def _kernel_rows(op: type[Op], name: str, dtypes: frozenset[DType] | None, version: str) -> list[Support]:
+    """The row of the kernel, and rows of the element types that it lacks where something stands in for it."""
+    when = condition(name, PREFERRED[0]) or (_CONVERTING if issubclass(op, CONVERSIONS) else None)
+    level = "native" if when is None else "partial"
+    found = [Support(op, level, dtypes, when, since=version, evidence=_EVIDENCE.format(version), kind="schema")]
+    if dtypes is None:
+        return found
+    wider = frozenset(d for d in WIDER if d not in dtypes and dtypes.intersection(WIDER[d])) if op not in TYPED and op.pure else frozenset()
+    others = frozenset(DType) - dtypes - wider if any(d.error is None for d in decompositions_of(op)) else frozenset()
+    for lacking, evidence in ((wider, WIDENED), (others, DECOMPOSED)):
+        if lacking:
+            found.append(Support(op, "decomposed", lacking, _FITTING, since=version, evidence=evidence, kind="probe"))
     return found
 
 
@@ -165,3 +177,4 @@ def _unfit(node: Node) -> str | None:
 
 
 _FITTING = Condition("attribute", _unfit, "where the decomposition fits its attributes and element types")
+_CONVERTING = Condition("dtype", _unfit, "where there is a kernel for the other element types too")
