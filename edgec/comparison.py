@@ -156,7 +156,7 @@ def row(compilation: Compilation, compiled: Compiled, data: Any) -> dict[str, An
     if not isinstance(operators, Mapping):
         operators = Counter(node.op.qualified_name for node in compiled.result.model.graph.walk())
     counts = {str(name): int(times) for name, times in sorted(operators.items())}
-    losses = Counter(loss["kind"] for loss in manifest["losses"])
+    losses = Counter(loss["group"] for loss in manifest["losses"])
     fallbacks = Counter(step.rung for step in compiled.steps)
     return {
         "folder": compiled.bundle.folder.name,

@@ -21,7 +21,21 @@ LOSS_KINDS = {
     "metadata": "descriptions, names and properties that the artifact has no place for",
     "interface": "inputs or outputs have other names, element types or layouts",
 }
-"""What can get lost."""
+"""What can get lost, in groups."""
+
+FINER_KINDS = {
+    "integer-width": "precision",
+    "range": "precision",
+    "storage": "precision",
+    "zero-point": "quantisation",
+    "dynamic-shape": "dynamic-dimension",
+    "interface-rank": "interface",
+    "interface-type": "interface",
+    "name": "interface",
+    "state": "interface",
+    "unused-input": "interface",
+}
+"""Kinds that say it more finely, with their groups."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,7 @@ class Loss:
     """Something of the model that the target cannot represent exactly.
 
     Attributes:
-        kind: what sort of fact is lost, one of `LOSS_KINDS`.
+        kind: what sort of fact is lost, one of `LOSS_KINDS` or of `FINER_KINDS`.
         where: the node or value.
         what: one sentence with the figures.
     """
@@ -38,9 +52,14 @@ class Loss:
     where: str
     what: str
 
+    @property
+    def group(self) -> str:
+        """The group of the kind, one of `LOSS_KINDS`."""
+        return FINER_KINDS.get(self.kind, self.kind)
+
     def to_json(self) -> dict[str, str]:
         """The same facts as plain data."""
-        return {"kind": self.kind, "where": self.where, "what": self.what}
+        return {"kind": self.kind, "group": self.group, "where": self.where, "what": self.what}
 
 
 @dataclass(frozen=True)
