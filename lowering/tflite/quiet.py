@@ -24,23 +24,23 @@ class Printed:
 
 
 @contextmanager
-def quiet_stderr() -> Iterator[Printed]:
+def quiet_stderr(printed: Printed | None = None) -> Iterator[None]:
     """Collect what is written to the process's error stream inside the block.
 
     The stream is one for the whole process: threads enter one at a time, and what other code writes meanwhile is collected too.
     """
-    printed = Printed()
     with _LOCK, tempfile.TemporaryFile() as sink:
         try:
             saved = os.dup(_STDERR)
         except OSError:
-            yield printed  # there is no error stream
+            yield  # there is no error stream
             return
         os.dup2(sink.fileno(), _STDERR)
         try:
-            yield printed
+            yield
         finally:
             os.dup2(saved, _STDERR)
             os.close(saved)
             sink.seek(0)
-            printed.text = sink.read().decode(errors="replace")
+            if printed is not None:
+                printed.text = sink.read().decode(errors="replace")

@@ -11,7 +11,7 @@ import numpy as np
 from ...ir.diagnostics import Diagnostic
 from ..backend import E_LOAD, E_RUN, Session
 from ..signature import Signature
-from .quiet import quiet_stderr
+from .quiet import Printed, quiet_stderr
 
 
 class TfLiteSession(Session):
@@ -33,8 +33,9 @@ class TfLiteSession(Session):
 
         self.signature, self._narrowed = signature, narrowed
         kernels = OpResolverType.AUTO if options["xnnpack"] else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        printed = Printed()
         try:
-            with quiet_stderr() as printed:
+            with quiet_stderr(printed):
                 self._interpreter = Interpreter(
                     model_path=str(path), num_threads=options["threads"] or 1, experimental_op_resolver_type=kernels
                 )
@@ -59,8 +60,9 @@ class TfLiteSession(Session):
         if self._narrowed:
             _check_range(self.signature, arrays)
         interpreter = self._interpreter
+        printed = Printed()
         try:
-            with quiet_stderr() as printed:
+            with quiet_stderr(printed):
                 if [a.shape for a in arrays] != self._shapes:
                     for index, array in zip(self._inputs, arrays, strict=True):
                         interpreter.resize_tensor_input(index, array.shape, strict=True)

@@ -56,7 +56,8 @@ def run_case(case: Any, folder: Path) -> bool:
         op = OPS[proto.graph.node[0].domain, proto.graph.node[0].op_type]
         names = proto.graph.node[0].input
         model = read_model_bytes(proto.SerializeToString())
-        bound = {names[i]: feeds.pop(names[i]) for i in op.shape_operands if i < len(names) and names[i] in feeds}
+        given = {names[i]: feeds.pop(names[i]) for i in op.shape_operands if i < len(names) and names[i] in feeds}
+        bound = {name: array if array.dtype.kind in "biuf" else array.astype(np.float32) for name, array in given.items()}
         try:
             bundle = edgec.compile(freeze_inputs(model, bound) if bound else model, target="tflite", output=folder / str(number))
         except Diagnostic as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,8 @@ def softmax(e: Emitter, node: Node) -> None:
     """The kernels work along the last axis; another one is brought there."""
     op, x = node.op, node.inputs[0]
     assert isinstance(op, Softmax | LogSoftmax) and x is not None and x.rank is not None
-    kernel, options = ("SOFTMAX", {"beta": 1.0}) if isinstance(op, Softmax) else ("LOG_SOFTMAX", {})
+    kernel = "SOFTMAX" if isinstance(op, Softmax) else "LOG_SOFTMAX"
+    options: dict[str, Any] = {"beta": 1.0} if kernel == "SOFTMAX" else {}
     tensor = e.operand(x)
     axis = op.axis % x.rank
     if x.rank > GREATEST_RANK and axis == x.rank - 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ....ir.dtypes import DType
 from ....ir.graph import Node
 from ....ir.ops.binary import Add, Div, Max, Min, Mod, Mul, Pow, Sub, Sum
@@ -99,7 +101,7 @@ def quotient_of_sizes(e: Emitter, node: Node) -> None:
 @emits(Max, Min, Sum, dtypes=EXTREMES)
 def variadic(e: Emitter, node: Node) -> None:
     kernel = {Max: "MAXIMUM", Min: "MINIMUM", Sum: "ADD"}[type(node.op)]
-    options = {"fusedActivationFunction": 0} if kernel == "ADD" else {}
+    options: dict[str, Any] = {"fusedActivationFunction": 0} if kernel == "ADD" else {}
     first, *others = (e.operand(v) for v in node.inputs)
     if not others:
         e.copy_into(first, e.result(node.output))
@@ -119,7 +121,7 @@ def remainder(e: Emitter, node: Node) -> None:
         return
     dtype = e.dtype(x)
     sizes = [e.binary("MAXIMUM", v, e.unary("NEG", v)) if dtype is DType.INT64 else e.unary("ABS", v) for v in (x, y)]
-    rest = e.binary("FLOOR_MOD", *sizes)
+    rest = e.binary("FLOOR_MOD", sizes[0], sizes[1])
     negative = e.binary("LESS", x, e.number(0, dtype), DType.BOOL)
     e.op("SELECT_V2", [negative, e.unary("NEG", rest), rest], [e.result(node.output)])
 
