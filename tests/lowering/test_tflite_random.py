@@ -22,6 +22,8 @@ from edgec.passes.default_pipeline import default_pipeline
 from edgec.passes.manager import run_passes
 from tests.strategies import Case, cases
 
+SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+
 
 def run_lowered(case: Case, xnnpack: bool) -> dict[str, Any] | None:
     """What LiteRT computes, None when the target refuses the graph."""
@@ -42,7 +44,7 @@ def run_lowered(case: Case, xnnpack: bool) -> dict[str, Any] | None:
         return TfLiteSession(path, artifact.signature, options).run(case.feeds)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large], deadline=None, derandomize=True)
+@settings(max_examples=60, suppress_health_check=SLOW, deadline=None, derandomize=True)
 @given(case=cases(), xnnpack=st.booleans())
 def test_random_graphs_compute_the_same(case: Case, xnnpack: bool) -> None:
     expected = interpret(case.graph, case.feeds)
