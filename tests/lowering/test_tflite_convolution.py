@@ -25,7 +25,6 @@ pytest.importorskip("ai_edge_litert")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgec.lowering.tflite.emitter import Emitter  # noqa: E402
-from edgec.lowering.tflite.quiet import quiet_stderr  # noqa: E402
 from edgec.lowering.tflite.registry import load_emitters  # noqa: E402
 from edgec.lowering.tflite.writer import FlatModel  # noqa: E402
 
@@ -41,14 +40,13 @@ def run_litert(graph, feeds, xnnpack):
     flat = FlatModel("test")
     Emitter(flat).run(graph)
     kernels = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    with quiet_stderr():
-        interpreter = Interpreter(model_content=bytes(flat.bytes()), num_threads=1, experimental_op_resolver_type=kernels)
-        for detail, array in zip(interpreter.get_input_details(), feeds, strict=True):
-            interpreter.resize_tensor_input(detail["index"], array.shape)
-        interpreter.allocate_tensors()
-        for detail, array in zip(interpreter.get_input_details(), feeds, strict=True):
-            interpreter.set_tensor(detail["index"], array)
-        interpreter.invoke()
+    interpreter = Interpreter(model_content=bytes(flat.bytes()), num_threads=1, experimental_op_resolver_type=kernels)
+    for detail, array in zip(interpreter.get_input_details(), feeds, strict=True):
+        interpreter.resize_tensor_input(detail["index"], array.shape)
+    interpreter.allocate_tensors()
+    for detail, array in zip(interpreter.get_input_details(), feeds, strict=True):
+        interpreter.set_tensor(detail["index"], array)
+    interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
@@ -72,6 +70,7 @@ class Case:
         self.batch, self.is_dynamic = self.choose.choice((1, 2)), self.choose.random() < 0.3
         self.sizes = tuple(self.choose.randint(6, 10) for _ in range(self.rank))
         self.trusted = True
+        self.computes_weights = self.choose.random() < 0.15
 
     def numbers(self, *shape):
         return self.generator.standard_normal(shape).astype(np.float32)
@@ -102,7 +101,8 @@ class Case:
                 shape = tuple(shape[a] for a in to_last(len(shape)))
             graph = Graph()
             x = graph.add_input("x", TensorType(DType.FLOAT, shape))
-            y = graph.insert(form, [x, *operands], outputs=1).output
+            given = [graph.add_input(v.name, v.type) if self.is_input(v) else v for v in operands]
+            y = graph.insert(form, [x, *given], outputs=1).output
             if activation is not None:
                 limits = [constant(np.float32(0)), constant(np.float32(6))] if isinstance(activation, Clip) else []
                 y = graph.add(activation, y, *limits)
@@ -110,14 +110,19 @@ class Case:
             built.append(graph)
         return built
 
+    def is_input(self, operand):
+        """Whether an operand is fed: filters, sometimes."""
+        return self.computes_weights and operand is not None and operand.name == "w"
+
     def check(self, op, channels, operands=()):
         """Compare both kinds of kernels with the reference; False when LiteRT cannot run the case with sizes that are not known."""
         plain, moved = self.graphs(op, channels, operands)
         x = self.numbers(self.batch, channels, *self.sizes)
-        expected = run_reference(plain, [x], self.trusted)
+        more = [v.data.numpy() for v in operands if self.is_input(v)]
+        expected = run_reference(plain, [x, *more], self.trusted)
         for xnnpack in (True, False):
             try:
-                found = run_litert(moved, [np.ascontiguousarray(x.transpose(to_last(x.ndim)))], xnnpack)
+                found = run_litert(moved, [np.ascontiguousarray(x.transpose(to_last(x.ndim))), *more], xnnpack)
             except Diagnostic as error:
                 assert error.code == "E0501" and self.is_dynamic, error
                 return False
@@ -201,7 +206,7 @@ def grid(case):
     case.sizes = case.sizes[:1] * case.rank
     places = constant(case.generator.uniform(-1.6, 1.6, (case.batch, 3, 4, 2)).astype(np.float32))
     padding = case.choose.choice(("zeros", "border", "reflection"))
-    op = GridSample(mode=case.choose.choice(("linear", "nearest")), padding_mode=padding, align_corners=case.choose.randint(0, 1))
+    op = GridSample(mode=case.choose.choice(("linear", "nearest", "cubic")), padding_mode=padding, align_corners=case.choose.randint(0, 1))
     return op, 3, [places]
 
 

@@ -64,9 +64,9 @@ class Target:
         activation: the code of the fused activation.
     """
 
-    def __init__(self, e: Emitter, node: Node, spatial: Sequence[Any], channels: int) -> None:
+    def __init__(self, e: Emitter, activated: tuple[int, int], spatial: Sequence[Any], channels: int) -> None:
         self.emitter = e
-        result, self.activation = e.activated(node)
+        result, self.activation = activated
         self.line: int | None = None
         self.tensor = result
         if len(e.shape(result)) == 3:
@@ -95,7 +95,7 @@ def convolution(e: Emitter, node: Node) -> None:
     source = e.operand(x)
     if len(shape) == 3:
         window, source = window.in_two_dimensions(), as_image(e, source)
-    target = Target(e, node, output_sizes(window, e.shape(source)[1:-1]), count)
+    target = Target(e, e.activated(node), output_sizes(window, e.shape(source)[1:-1]), count)
     source = padded(e, source, window.begins, window.ends)
     depthwise = op.group == channels and op.group > 1
     order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)

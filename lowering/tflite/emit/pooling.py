@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
 from ....ir.ops.activation import Clip, Relu, Sigmoid
 from ....ir.ops.channels_last import ChannelsLastAveragePool, ChannelsLastLpPool, ChannelsLastMaxPool
@@ -20,6 +21,7 @@ from ..registry import emits, no
 from .convolution import Target, window_options
 from .geometry import Window, as_image, output_sizes, padded, product_of, window_of, window_with
 
+BYTES = frozenset((DType.INT8, DType.UINT8))
 LOWEST = float(np.finfo(np.float32).min)
 ImagePool = Callable[[int, Window, int, int], None]
 """Pools an image by a window into a tensor, with the code of an activation."""
@@ -84,8 +86,12 @@ def _writable(node: Node) -> Verdict | str | None:
     return no(found, "dynamic-shape") if isinstance(found, str) else None
 
 
-def write(e: Emitter, node: Node, x: int, pool: ImagePool) -> None:
-    """Pool a line, an image, or a volume: first its planes, then along its depth."""
+def write(e: Emitter, node: Node, x: int, pool: ImagePool, into: tuple[int, int] | None = None) -> None:
+    """Pool a line, an image, or a volume: first its planes, then along its depth.
+
+    Args:
+        into: where to write, and the code of the activation; by default the node's result with what fuses.
+    """
     window = pool_window(node)
     assert isinstance(window, Window)
     channels = e.shape(x)[-1]
@@ -93,7 +99,7 @@ def write(e: Emitter, node: Node, x: int, pool: ImagePool) -> None:
     if len(window.kernel) < 3:
         if len(window.kernel) == 1:
             window, x = window.in_two_dimensions(), as_image(e, x)
-        target = Target(e, node, output_sizes(window, e.shape(x)[1:-1]), channels)
+        target = Target(e, into or e.activated(node), output_sizes(window, e.shape(x)[1:-1]), channels)
         pool(x, window, target.tensor, target.activation)
         target.finish()
         return
@@ -104,7 +110,7 @@ def write(e: Emitter, node: Node, x: int, pool: ImagePool) -> None:
     middle = e.temporary([e.shape(flat)[0], *sizes, channels], e.dtype(x))
     pool(flat, plane, middle, 0)
     lines = e.reshaped(middle, [batch, depth, product_of(sizes), channels])
-    result, code = e.activated(node)
+    result, code = into or e.activated(node)
     final = e.temporary([batch, *output_sizes(along, e.shape(lines)[1:-1]), channels], e.dtype(x))
     pool(lines, along, final, code)
     e.reshape_into(final, result, e.shape(result))
@@ -161,15 +167,27 @@ def max_pool(e: Emitter, node: Node) -> None:
     assert source is not None
     fill = None if never_negative(source) else LOWEST
 
-    def pool(x: int, window: Window, y: int, code: int) -> None:
-        if window.padding == "VALID":
-            x = padded(e, x, window.begins, window.ends, fill)
-        if max(window.dilations) > 1:
-            x = combined_taps(e, x, window, "MAXIMUM")
-            window = Window((1, 1), (1, 1), (1, 1), "VALID", (0, 0), (0, 0))
-        e.op("MAX_POOL_2D", [x], [y], **pool_options(window), fusedActivationFunction=code)
+    write(e, node, e.operand(source), lambda x, window, y, code: _greatest(e, x, window, y, code, fill))
 
-    write(e, node, e.operand(source), pool)
+
+def _greatest(e: Emitter, x: int, window: Window, y: int, code: int, fill: float | None) -> None:
+    if window.padding == "VALID":
+        x = padded(e, x, window.begins, window.ends, fill)
+    if max(window.dilations) > 1:
+        x = combined_taps(e, x, window, "MAXIMUM")
+        window = Window((1, 1), (1, 1), (1, 1), "VALID", (0, 0), (0, 0))
+    e.op("MAX_POOL_2D", [x], [y], **pool_options(window), fusedActivationFunction=code)
+
+
+@emits(ChannelsLastMaxPool, dtypes=BYTES, when=_writable, level="decomposed")
+def max_pool_of_bytes(e: Emitter, node: Node) -> None:
+    """The maximum in float32, which holds every byte exactly."""
+    source, dtype = node.inputs[0], node.output.dtype
+    assert source is not None and dtype is not None
+    result = e.result(node.output)
+    wide = e.temporary(e.shape(result), DType.FLOAT)
+    write(e, node, e.cast(e.operand(source), DType.FLOAT), lambda x, w, y, code: _greatest(e, x, w, y, code, LOWEST), (wide, 0))
+    e.cast_into(wide, result)
 
 
 @emits(MaxPool, when=lambda node: "LiteRT has no kernel that gives the positions of the maxima")

@@ -17,6 +17,8 @@ from ..registry import emits, no
 from .geometry import as_image, as_line_into, product_of
 from .resize import gathered_along
 
+KEYS = -0.75
+"""The parameter of the cubic convolution."""
 BLOCKED = frozenset((DType.FLOAT, DType.INT8, DType.UINT8, DType.INT32, DType.INT64))
 
 
@@ -109,11 +111,9 @@ def _neighbours(e: Emitter, x: int, size: int) -> int:
 
 
 # -- sampling on grids ---------------------------------------------------------------------------------------------------------
-def _samplable(node: Node) -> Verdict | str | None:
-    op, x, grid = node.op, node.inputs[0], node.inputs[1]
-    assert isinstance(op, ChannelsLastGridSample) and x is not None and grid is not None
-    if op.mode == "cubic":
-        return "cubic sampling has no decomposition here"
+def _samplable(node: Node) -> Verdict | None:
+    x, grid = node.inputs[0], node.inputs[1]
+    assert x is not None and grid is not None
     if not x.tensor.is_static or not grid.tensor.is_static:
         return no("indices into the image need sizes that are known at run time only", "dynamic-shape")
     return None
@@ -184,6 +184,8 @@ def _axis_taps(e: Emitter, op: ChannelsLastGridSample, place: int, size: int) ->
         position = e.binary("MUL", e.binary("ADD", place, number(1.0)), number(size / 2))
         position = e.binary("SUB", position, number(0.5))
         low, high = -0.5, size - 0.5
+    if op.mode == "cubic":
+        return _cubic_taps(e, op, position, (low, high), size)
     if op.mode == "nearest":
         position = e.unary("ROUND", position)
     if op.padding_mode == "reflection":
@@ -196,6 +198,26 @@ def _axis_taps(e: Emitter, op: ChannelsLastGridSample, place: int, size: int) ->
     share = e.binary("SUB", position, left)
     rest = e.binary("SUB", number(1.0), share)
     return [_tap(e, op, left, rest, size), _tap(e, op, e.binary("ADD", left, number(1.0)), share, size)]
+
+
+def _cubic_taps(e: Emitter, op: ChannelsLastGridSample, position: int, borders: tuple[float, float], size: int) -> Sequence[_Tap]:
+    """Four neighbours with the weights of Keys' cubic convolution; neighbours outside are moved, weights stay."""
+    left = e.unary("FLOOR", position)
+    share = e.binary("SUB", position, left)
+    taps = []
+    for offset in (-1, 0, 1, 2):
+        distance = e.unary("ABS", e.binary("SUB", share, e.number(float(offset))))
+        inner = offset in (0, 1)
+        coefficients = (KEYS + 2, -(KEYS + 3), 0.0, 1.0) if inner else (KEYS, -5 * KEYS, 8 * KEYS, -4 * KEYS)
+        weight = e.number(coefficients[0])
+        for coefficient in coefficients[1:]:
+            weight = e.binary("MUL", weight, distance)
+            weight = e.binary("ADD", weight, e.number(coefficient)) if coefficient else weight
+        place = e.binary("ADD", left, e.number(float(offset))) if offset else left
+        if op.padding_mode == "reflection":
+            place = _reflected(e, place, *borders)
+        taps.append(_tap(e, op, place, weight, size))
+    return taps
 
 
 def _tap(e: Emitter, op: ChannelsLastGridSample, position: int, weight: int | None, size: int) -> _Tap:

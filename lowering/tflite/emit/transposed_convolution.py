@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ...backend import Verdict
 from ..emitter import Emitter, activation
 from ..registry import emits, first_of, no
 from ..schema import enumerator
-from .convolution import Target, split_last, static_weight, vector_parts
+from .convolution import Target, split_axis, split_last, static_weight, vector_parts
 from .geometry import as_image, cropped
 
 DENSE_ELEMENTS = 1 << 20
@@ -86,13 +87,11 @@ def _known(node: Node) -> Verdict | str | None:
         return no(found, "dynamic-shape")
     if any(b < 0 for b in found.begins):
         return "negative pads at the start of a transposed convolution"
-    weight = node.inputs[1]
-    assert weight is not None
-    return None if weight.data is not None else no("the filters are computed at run time", "dynamic-parameter")
+    return None
 
 
 def spread_filters(node: Node, found: Spread) -> Any:
-    """The filters ``[channels, filters / group, *kernel]`` with the zeros of dilation and output padding."""
+    """The constant filters ``[channels, filters / group, *kernel]`` with the zeros of dilation and output padding."""
     op, weight = node.op, node.inputs[1]
     assert isinstance(op, ChannelsLastConvTranspose) and weight is not None and weight.data is not None
     array = weight.data.numpy()
@@ -101,6 +100,33 @@ def spread_filters(node: Node, found: Spread) -> Any:
     places = tuple(slice(0, (n - 1) * d + 1, d) for n, d in zip(array.shape[2:], dilations, strict=True))
     wide[(slice(None), slice(None), *places)] = array
     return wide
+
+
+def computed_filters(e: Emitter, node: Node, found: Spread) -> int:
+    """Likewise for filters that are computed at run time."""
+    op, weight = node.op, node.inputs[1]
+    assert isinstance(op, ChannelsLastConvTranspose) and weight is not None
+    x, shape = e.operand(weight), list(weight.tensor.static_shape or ())
+    for axis, dilation in enumerate(per_axis(op.dilations, len(found.kernel), "dilations"), 2):
+        before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+        x = zeros_behind(e, e.reshaped(x, [before * shape[axis], 1, after]), dilation - 1)
+        x = e.reshaped(x, [before, shape[axis] * dilation, after])
+        x = zeros_behind(e, x, found.kernel[axis - 2] - shape[axis] * dilation)
+        shape[axis] = found.kernel[axis - 2]
+    return e.reshaped(x, shape)
+
+
+def zeros_behind(e: Emitter, x: int, count: int) -> int:
+    """Zeros appended to the middle axis of three, or elements taken from its end when ``count`` is negative."""
+    if not count:
+        return x
+    first, size, last = (n or 0 for n in e.shape(x))
+    y = e.temporary([first, size + count, last], e.dtype(x))
+    if count > 0:
+        e.op("PAD", [x, e.constant(np.array([[0, 0], [0, count], [0, 0]], np.int32))], [y])
+    else:
+        e.op("SLICE", [x, e.ints([0, 0, 0]), e.ints([first, size + count, last])], [y])
+    return y
 
 
 def dense(array: Any, groups: int) -> Any:
@@ -120,31 +146,39 @@ def transposed_convolution(e: Emitter, node: Node) -> None:
     assert isinstance(op, ChannelsLastConvTranspose) and x is not None
     found = spread_at(node)
     assert isinstance(found, Spread)
-    array, groups = spread_filters(node, found), op.group
-    count = array.shape[1] * groups
-    source = e.operand(x)
-    if array.ndim == 3:
-        array, source = array[:, :, None, :], as_image(e, source)
-        found = Spread((1, *found.kernel), (1, *found.strides), found.same, (0, *found.begins), (0, *found.ends))
-    if groups > 1 and array.size * groups <= DENSE_ELEMENTS:
-        array, groups = dense(array, groups), 1
-    write = _Volume(e, found) if array.ndim == 5 else _Plane(e, found)
+    weight, source, groups = node.inputs[1], e.operand(x), op.group
+    assert weight is not None and weight.tensor.static_shape is not None
+    channels, filters = weight.tensor.static_shape[:2]
+    if len(found.kernel) == 1:
+        source = as_image(e, source)
+        line, found = found, Spread((1, *found.kernel), (1, *found.strides), found.same, (0, *found.begins), (0, *found.ends))
+    else:
+        line = found
+    write = _Volume(e, found) if len(found.kernel) == 3 else _Plane(e, found)
+    count = filters * groups
+    if weight.data is not None:
+        array = spread_filters(node, line).reshape(channels, filters, *found.kernel)
+        if groups > 1 and array.size * groups <= DENSE_ELEMENTS:
+            array, groups = dense(array, groups), 1
+        kernels = [e.constant(np.ascontiguousarray(part.transpose(write.order))) for part in np.split(array, groups)]
+    else:
+        wide = e.reshaped(computed_filters(e, node, line), [channels, filters, *found.kernel])
+        kernels = [e.transposed(part, write.order) for part in split_axis(e, wide, 0, groups)]
     whole = write.sizes(e.shape(source)[1:-1])
     final = [n if n is None else n - b - a for n, b, a in zip(whole, *write.crop, strict=True)]
-    target = Target(e, node, final, count)
+    target = Target(e, e.activated(node), final, count)
     is_cropped = any(write.crop[0]) or any(write.crop[1])
     parts = []
     sources = split_last(e, source, groups)
-    kernels = np.split(array, groups)
     biases = vector_parts(e, node.operand(2), count, groups)
     for part, kernel, bias in zip(sources, kernels, biases, strict=True):
         direct = groups == 1 and not is_cropped
-        y = target.tensor if direct else e.temporary([e.shape(source)[0], *whole, kernel.shape[1]], e.dtype(source))
+        y = target.tensor if direct else e.temporary([e.shape(source)[0], *whole, count // groups], e.dtype(source))
         write.write(part, kernel, bias, y, target.activation)
         parts.append(y)
     if groups > 1:
         joined = e.temporary([*e.shape(parts[0])[:-1], count], e.dtype(source)) if is_cropped else target.tensor
-        e.op("CONCATENATION", parts, [joined], axis=array.ndim - 1, fusedActivationFunction=activation("NONE"))
+        e.op("CONCATENATION", parts, [joined], axis=len(found.kernel) + 1, fusedActivationFunction=activation("NONE"))
         parts = [joined]
     if is_cropped:
         cropped(e, parts[0], *write.crop, into=target.tensor)
@@ -152,7 +186,13 @@ def transposed_convolution(e: Emitter, node: Node) -> None:
 
 
 class _Plane:
-    """TRANSPOSE_CONV of images."""
+    """TRANSPOSE_CONV of images.
+
+    Class attributes:
+        order: the axes of ``[channels, filters, *kernel]`` as the kernel takes them.
+    """
+
+    order: ClassVar[tuple[int, ...]] = (1, 2, 3, 0)
 
     def __init__(self, e: Emitter, found: Spread) -> None:
         self.emitter, self.found = e, found
@@ -175,11 +215,9 @@ class _Plane:
         offsets = e.ints([0, *(k - s for k, s in zip(reach, self.found.strides, strict=True)), shape[-1] or 0])
         return e.binary("ADD", e.binary("MUL", e.shape_of(x), factors), offsets)
 
-    def write(self, x: int, kernel: Any, bias: int, y: int, code: int) -> None:
-        """Append the operator for filters ``[channels, filters, height, width]``."""
-        e = self.emitter
-        filters = e.constant(np.ascontiguousarray(kernel.transpose(1, 2, 3, 0)))
-        e.op(
+    def write(self, x: int, filters: int, bias: int, y: int, code: int) -> None:
+        """Append the operator."""
+        self.emitter.op(
             "TRANSPOSE_CONV",
             [self.shape_vector(x, y), filters, x, bias],
             [y],
@@ -194,10 +232,10 @@ class _Plane:
 class _Volume(_Plane):
     """CONV_3D_TRANSPOSE."""
 
-    def write(self, x: int, kernel: Any, bias: int, y: int, code: int) -> None:
-        e = self.emitter
-        filters = e.constant(np.ascontiguousarray(kernel.transpose(2, 3, 4, 1, 0)))
-        e.op(
+    order: ClassVar[tuple[int, ...]] = (2, 3, 4, 1, 0)
+
+    def write(self, x: int, filters: int, bias: int, y: int, code: int) -> None:
+        self.emitter.op(
             "CONV_3D_TRANSPOSE",
             [self.shape_vector(x, y), filters, x, bias],
             [y],
