@@ -26,6 +26,11 @@ CARRIERS: dict[DType, str] = {
     DType.INT2: "int32",
     DType.UINT2: "int32",
     DType.BOOL: "bool",
+    DType.BFLOAT16: "fp32",
+    DType.FLOAT8E4M3FN: "fp32",
+    DType.FLOAT8E5M2: "fp32",
+    DType.FLOAT8E4M3FNUZ: "fp32",
+    DType.FLOAT8E5M2FNUZ: "fp32",
 }
 """The MIL element type that holds the elements of each ONNX type."""
 NUMPY = {"fp32": np.float32, "fp16": np.float16, "int32": np.int32, "bool": np.bool_}

@@ -11,6 +11,7 @@ from ....ir.graph import Node
 from ....ir.ops.cast import Cast
 from ..carriers import CARRIERS
 from .context import Emission
+from .small_floats import GRIDS, on_grid
 from .translation import MOVABLE, NARROW, Obstacle, translates
 
 
@@ -31,7 +32,11 @@ def cast(e: Emission, node: Node) -> None:
     """A conversion between carriers; what is not zero is true, and narrow integers wrap around."""
     op, x, source = node.op, e.operand(node), e.required(node).dtype
     assert isinstance(op, Cast) and source is not None
-    e.bind(node, convert(e, x, source, op.to))
+    grid = GRIDS.get(op.to)
+    if grid is not None and source is not op.to:
+        e.bind(node, on_grid(e, e.cast(x, "fp32"), grid, bool(op.saturate)))
+    else:
+        e.bind(node, convert(e, x, source, op.to))
 
 
 def convert(e: Emission, x: Any, source: DType, target: DType) -> Any:

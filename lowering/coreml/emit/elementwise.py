@@ -251,6 +251,8 @@ def where(e: Emission, node: Node) -> None:
     if shape is not None:
         condition = _spread(e, condition, shape)
         x, y = (_spread(e, v, shape) for v in (x, y))
+    elif any(node.inputs[i].shape != node.output.shape for i in range(3)):  # type: ignore[union-attr]
+        condition, x, y = _spread_at_run_time(e, condition, x, y)
     e.bind(node, e.mil.select(cond=condition, a=x, b=y))
 
 
@@ -266,6 +268,19 @@ def _spread(e: Emission, var: Any, shape: tuple[int, ...]) -> Any:
         var = e.mil.expand_dims(x=var, axes=list(range(missing)))
     reps = [n if p == 1 else 1 for p, n in zip((1,) * missing + present, shape, strict=True)]
     return e.mil.tile(x=var, reps=reps) if any(r != 1 for r in reps) else var
+
+
+def _spread_at_run_time(e: Emission, condition: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The operands of a choice broadcast by adding zeros of the shapes of the others; truth values travel as integers."""
+    kind = e.kind(x)
+    operands = [e.cast(condition, "int32"), *(_number(e, v) for v in (x, y))]
+    spread = []
+    for index, var in enumerate(operands):
+        for other in (*operands[:index], *operands[index + 1 :]):
+            if len(other.shape):
+                var = e.mil.add(x=var, y=e.mil.fill_like(ref_tensor=other, value=e.like(0, var)))
+        spread.append(var)
+    return e.cast(spread[0], "bool"), e.cast(spread[1], kind), e.cast(spread[2], kind)
 
 
 def _number(e: Emission, var: Any) -> Any:

@@ -14,7 +14,7 @@ from .context import Emission
 from .conv import pad_zeros
 from .translation import Obstacle, every, translates
 
-_FEW_TAPS = 64
+_FEW_TAPS = 256
 
 
 def _window(node: Node) -> Obstacle | None:

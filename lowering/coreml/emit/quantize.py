@@ -124,6 +124,8 @@ def _floats(node: Node) -> Obstacle | None:
     if getattr(node.op, "block_size", 0):
         return Obstacle("attribute", "blocks of activations")
     op = node.op
+    if isinstance(op, QuantizeLinear) and node.output.dtype not in NARROW:
+        return Obstacle("dtype", f"quantisation to {node.output.dtype}")
     if isinstance(op, QuantizeLinear) and op.precision not in (None, 0, DType.FLOAT) and op.precision is not scale.dtype:
         return Obstacle("attribute", "a precision other than that of the operand")
     return None

@@ -20,8 +20,9 @@ INTEGERS = frozenset((DType.INT32, DType.INT64))
 NUMBERS = FLOATS | INTEGERS
 NARROW = frozenset((DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT4, DType.UINT4, DType.INT2, DType.UINT2))
 UNSIGNED = frozenset((DType.UINT32, DType.UINT64))
-MOVABLE = NUMBERS | NARROW | UNSIGNED | {DType.BOOL}
-"""Element types that can be stored: integers are carried as int32."""
+SMALL_FLOATS = frozenset((DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ))
+MOVABLE = NUMBERS | NARROW | UNSIGNED | SMALL_FLOATS | {DType.BOOL}
+"""Element types that can be stored: integers are carried as int32, small floats as float32."""
 BOOLS = frozenset((DType.BOOL,))
 
 DEFINITIONS = "operator definitions of coremltools 9.0 (MIL), executed by the package evaluator"
