@@ -97,7 +97,11 @@ def resample(
     coordinates_mode: str,
     align_corners: Any,
 ) -> Array:
-    """Sample images at positions ``(x, y)``."""
+    """Sample images at positions ``(x, y)``.
+
+    Of positions half-way between two elements it is known only that between the first two the first is the nearest (a stored result of
+    coremltools' tests); so the even one is taken above an even element, and there is no result above an odd one.
+    """
     results = []
     for image, points in zip(x, coordinates.astype(np.float64), strict=True):
         columns = _unnormalised(points[..., 0], x.shape[3], coordinates_mode.lower(), bool(align_corners))
@@ -106,8 +110,8 @@ def resample(
         if sampling_mode.lower() == "bilinear":
             results.append(_bilinear(image, rows, columns, padding_value))
         elif sampling_mode.lower() == "nearest":
-            if np.any(np.abs(np.mod((rows, columns), 1) - 0.5) < 1e-6):
-                undefined("a sample lies between two elements, and the documentation does not say which one is the nearest")
+            if np.any(np.abs(np.mod((rows, columns), 2) - 1.5) < 1e-6):
+                undefined("a sample lies between two elements, and it is not known which one is the nearest")
             results.append(_at(image, np.rint(rows), np.rint(columns), x.shape[2], x.shape[3], padding_value))
         else:
             unsupported(f"its sampling_mode is '{sampling_mode}'")
