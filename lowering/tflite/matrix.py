@@ -8,13 +8,16 @@ from functools import cache
 from ...ir import ops  # noqa: F401  (registers the operator classes)
 from ...ir.dtypes import DType
 from ...ir.graph import Node, Value
-from ...ir.op import OPS, Opaque
+from ...ir.op import EDGEC, OPS, Op, Opaque
 from ...ir.types import SequenceType, TensorType
-from ..backend import Support, Verdict
+from ...passes.registry import rules_in
+from ..support import Support, Verdict, with_substitutes
 from .registry import EMISSIONS, SINCE, emission_of, load_emitters, no
 from .schema import TENSOR_TYPES
 
 SCHEMA = "the schema of LiteRT 2.3"
+REWRITTEN = "exact rewrites into operators with kernels"
+GROUP = "tflite"
 
 
 @cache
@@ -27,10 +30,23 @@ def rows() -> tuple[Support, ...]:
         entries = EMISSIONS.get(cls, ())
         for entry in entries:
             when = None if entry.when is None else _as_text(entry)
-            found.append(Support(cls, entry.level, entry.dtypes, when, SINCE, "", entry.evidence))
+            found.append(Support(cls, entry.level, entry.dtypes, when, SINCE, "", entry.evidence, "probe"))
         if not entries:
-            found.append(Support(cls, "none", frozenset(), None, SINCE, "", SCHEMA))
-    return tuple(found)
+            found.append(Support(cls, "none", frozenset(), None, SINCE, "", SCHEMA, "schema"))
+    return tuple(with_substitutes(found, _rewritten(), _tried, REWRITTEN))
+
+
+def _rewritten() -> list[type[Op]]:
+    """The operators that the target's rules rewrite, or that the assignment of layouts turns into operators on channels-last tensors."""
+    rules = [cls for rule in rules_in(GROUP) for cls in rule.roots]
+    layouts = [cls for (domain, name), cls in sorted(OPS.items()) if not domain and (EDGEC, f"ChannelsLast{name}") in OPS]
+    return [*rules, *layouts]
+
+
+def _tried(node: Node) -> Verdict:
+    from .backend import TfLiteBackend
+
+    return TfLiteBackend().support(node)
 
 
 def _as_text(entry: object):  # noqa: ANN202
