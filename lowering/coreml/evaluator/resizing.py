@@ -88,17 +88,11 @@ def resize_nearest_neighbor(x: Array, target_size_height: Any, target_size_width
 
 @operator("upsample_nearest_neighbor", moves=True)
 def upsample_nearest_neighbor(x: Array, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> Array:
-    """The element at ``floor(i / scale)`` (as PyTorch does)."""
-    height, width = _scaled(x, scale_factor_height, scale_factor_width)
-    return _repeated(_repeated(x, height, float(scale_factor_height), -2), width, float(scale_factor_width), -1)
-
-
-def _repeated(x: Array, size: int, scale: float, axis: int) -> Array:
-    by_size = np.arange(size) * x.shape[axis] // size
-    by_scale = np.minimum(np.floor(np.arange(size) / scale + 1e-6).astype(np.int64), x.shape[axis] - 1)
-    if np.any(by_size != by_scale):
-        undefined(f"the scale {scale} and the ratio of the sizes {x.shape[axis]} and {size} choose different elements")
-    return np.take(x, by_size, axis)
+    """The elements at the begins of equal parts of an axis, as many as the sizes say: the scale only decides the size."""
+    y = x
+    for axis, size in zip((-2, -1), _scaled(x, scale_factor_height, scale_factor_width), strict=True):
+        y = np.take(y, np.arange(size) * x.shape[axis] // size, axis)
+    return y
 
 
 @operator("resize")
