@@ -20,6 +20,7 @@ from ..emitter import Emitter
 from ..registry import emits, no
 from .convolution import Target, window_options
 from .geometry import Window, as_image, output_sizes, padded, product_of, window_of, window_with
+from .shapes import concatenated, gathered
 
 BYTES = frozenset((DType.INT8, DType.UINT8))
 LOWEST = float(np.finfo(np.float32).min)
@@ -232,7 +233,7 @@ def _constant_ratio(window: Window, spatial: Sequence[int | None], include_pads:
 
 def _computed_share(e: Emitter, x: int, window: Window, include_pads: bool) -> int:
     """The share of each window that counts: the mean of ones where elements count and zeros elsewhere."""
-    sizes = e.binary("ADD", e.binary("MUL", e.shape_of(x), e.ints([0, 1, 1, 0])), e.ints([1, 0, 0, 1]))
+    sizes = concatenated(e, [e.ints([1]), gathered(e, e.shape_of(x), [1, 2]), e.ints([1])])
     ones = e.temporary([1, *e.shape(x)[1:-1], 1], e.dtype(x))
     e.op("FILL", [sizes, e.number(1.0)], [ones])
     begins, ends = window.begins, window.ends

@@ -18,6 +18,7 @@ from ..registry import emits, first_of, no
 from ..schema import enumerator
 from .convolution import Target, split_axis, split_last, static_weight, vector_parts
 from .geometry import as_image, cropped
+from .shapes import concatenated, gathered
 
 DENSE_ELEMENTS = 1 << 20
 """Up to so many elements the filters of groups are written as one dense filter with zeros between groups."""
@@ -211,9 +212,12 @@ class _Plane:
         if None not in shape:
             return e.ints([n for n in shape if n is not None])
         reach = self.found.strides if self.found.same else self.found.kernel
-        factors = e.ints([1, *self.found.strides, 0])
-        offsets = e.ints([0, *(k - s for k, s in zip(reach, self.found.strides, strict=True)), shape[-1] or 0])
-        return e.binary("ADD", e.binary("MUL", e.shape_of(x), factors), offsets)
+        whole = e.shape_of(x)
+        spatial = e.binary("MUL", gathered(e, whole, range(1, len(shape) - 1)), e.ints(self.found.strides))
+        offsets = [k - s for k, s in zip(reach, self.found.strides, strict=True)]
+        if any(offsets):  # an operator whose result LiteRT does not know before the run
+            spatial = e.binary("ADD", spatial, e.ints(offsets))
+        return concatenated(e, [gathered(e, whole, [0]), spatial, e.ints([shape[-1] or 0])])
 
     def write(self, x: int, filters: int, bias: int, y: int, code: int) -> None:
         """Append the operator."""
