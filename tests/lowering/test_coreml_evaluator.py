@@ -251,7 +251,7 @@ def test_branches_and_loops_see_the_values_around_them(tmp_path):
     [
         (lambda x: mb.gather(x=x, indices=np.array([-1], np.int32)), "index"),
         (lambda x: mb.one_hot(indices=np.array([7], np.int32), one_hot_vector_size=mb.squeeze(x=mb.shape(x=x))), "index"),
-        (lambda x: mb.real_div(x=mb.cast(x=x, dtype="int32"), y=np.int32(2)), "quotient"),
+        (lambda x: mb.real_div(x=mb.cast(x=x, dtype="int32"), y=np.int32(-2)), "quotient"),
         (lambda x: mb.cast(x=mb.mul(x=x, y=F(1e20)), dtype="int32"), "cannot hold"),
         (lambda x: mb.mod(x=mb.cast(x=x, dtype="int32"), y=mb.cast(x=mb.mul(x=x, y=F(0)), dtype="int32")), "zero"),
     ],
@@ -273,3 +273,18 @@ def test_classifiers_give_labels_and_probabilities(tmp_path):
     assert label == "dog"
     assert list(probabilities) == ["cat", "dog", "owl"]
     assert sum(probabilities.values()) == pytest.approx(1)
+
+
+def test_integer_quotients_and_unknown_ranks(tmp_path):
+    program, sizes = Program(), mb.placeholder(shape=(get_new_symbol(),), dtype=types.int32)
+    with Function({"x": mb.placeholder(shape=(3,)), "sizes": sizes}, opset_version=TARGETS[17]) as function:
+        x, sizes = function.inputs.values()
+        function.set_outputs([mb.real_div(x=mb.cast(x=x, dtype="int32"), y=np.int32(3)), mb.fill(shape=sizes, value=F(2))])
+        program.add_function("main", function)
+    interface = [ct.TensorType(name="x", shape=(3,)), ct.TensorType(name="sizes", shape=(ct.RangeDim(1, 5, default=2),), dtype=np.int32)]
+    convert(program, tmp_path / "m.mlpackage", inputs=interface, minimum_deployment_target=TARGETS[17])
+    evaluator = PackageEvaluator(tmp_path / "m.mlpackage")
+    assert evaluator.signature.outputs[1].shape is None
+    quotient, filled = evaluator.run({"x": np.array([7, 9, 2], F), "sizes": np.array([2, 1, 3], np.int32)}).values()
+    assert quotient.tolist() == [2, 3, 0]
+    np.testing.assert_array_equal(filled, np.full((2, 1, 3), 2))

@@ -131,9 +131,13 @@ def _mod(x: Array, y: Array) -> Array:
 
 
 def _real_div(x: Array, y: Array) -> Array:
-    if x.dtype.kind in "iu":
-        undefined("the documentation does not say how a quotient of integers is rounded")
-    return np.divide(x, y)
+    """The quotient; of integers an integer (so a stored result of coremltools' tests), if it is the same rounded down and towards zero."""
+    if x.dtype.kind not in "iu":
+        return np.divide(x, y)
+    down = np.floor_divide(x, _nonzero(y))
+    if np.any((down < 0) & (down * y != x)):
+        undefined("the documentation does not say how a negative quotient of integers is rounded")
+    return down
 
 
 def _pow(x: Array, y: Array) -> Array:

@@ -306,8 +306,9 @@ def _conformed(result: Any, type_: Declared, name: str, step: Step) -> Any:
     stored = type_.element.stored
     if result.dtype != stored:
         result = _cast(result, stored, name, step)
-    if len(result.shape) != len(type_.shape) or any(n is not None and n != m for n, m in zip(type_.shape, result.shape, strict=True)):
-        shape = ["?" if n is None else n for n in type_.shape]
+    sizes = result.shape if type_.shape is None else type_.shape
+    if len(result.shape) != len(sizes) or any(n is not None and n != m for n, m in zip(sizes, result.shape, strict=True)):
+        shape = ["?" if n is None else n for n in sizes]
         raise Diagnostic(E_DECLARED, f"'{name}' is declared with shape {shape}, evaluating gives {list(result.shape)}", step.where)
     return result
 

@@ -145,7 +145,7 @@ class PackageEvaluator:
         """Set every state to zeros, as a new session on the device does."""
         for name, type_ in self._types.items():
             if type_.kind == "state" and type_.element is not None:
-                self._states[name] = np.zeros([n or 0 for n in type_.shape], type_.element.stored)
+                self._states[name] = np.zeros([n or 0 for n in type_.shape or ()], type_.element.stored)
 
     def _run(self, feeds: Mapping[str, Any], watch: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         checked = self.signature.check(feeds, str(self._path))
@@ -242,7 +242,7 @@ def _message() -> Any:
 def _tensor_spec(name: str, type_: Declared) -> TensorSpec:
     if type_.element is None:
         return TensorSpec(name, None, None, "unknown")
-    shape = tuple(f"{name}_{axis}" if n is None else n for axis, n in enumerate(type_.shape))
+    shape = None if type_.shape is None else tuple(f"{name}_{axis}" if n is None else n for axis, n in enumerate(type_.shape))
     return TensorSpec(name, type_.element.dtype, shape, "tensor" if type_.kind != "list" else "sequence")
 
 
@@ -260,7 +260,7 @@ def _flexible(feature: Any, type_: Declared) -> Flexible | None:
 
 
 def _flexible_image(image: Any, type_: Declared) -> Flexible | None:
-    batch, channels = (1 if n is None else n for n in type_.shape[:2])
+    batch, channels = (1 if n is None else n for n in (type_.shape or (None, None))[:2])
     kind = image.WhichOneof("SizeFlexibility")
     if kind == "enumeratedSizes":
         return Flexible(shapes=tuple((batch, channels, s.height, s.width) for s in image.enumeratedSizes.sizes))

@@ -75,13 +75,14 @@ class Declared:
     Attributes:
         kind: ``tensor``, ``list``, ``dictionary`` or ``state``.
         element: the element type of a tensor, of a list's tensors or of a state; None for dictionaries.
-        shape: sizes, None where one is not known before the run; of a list's elements when it is a list.
+        shape: sizes, None where one is not known before the run; of a list's elements when it is a list. None when even the number of
+            dimensions is not known.
         length: the number of a list's elements when it is known.
     """
 
     kind: str
     element: Element | None
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
     length: int | None = None
 
 
@@ -94,6 +95,8 @@ def declared(message: Any) -> Declared:
             raise damaged(f"the element type number {tensor.dataType} is not known", hint="")
         if tensor.rank != len(tensor.dimensions):
             raise damaged(f"a tensor of rank {tensor.rank} has {len(tensor.dimensions)} dimensions")
+        if any(d.WhichOneof("dimension") == "unknown" and d.unknown.variadic for d in tensor.dimensions):
+            return Declared("tensor", ELEMENTS[tensor.dataType], None)
         shape = tuple(d.constant.size if d.WhichOneof("dimension") == "constant" else None for d in tensor.dimensions)
         return Declared("tensor", ELEMENTS[tensor.dataType], shape)
     if kind == "stateType":
@@ -169,6 +172,6 @@ class Constants:
 
 
 def _known(type_: Declared) -> tuple[Element, tuple[int, ...]]:
-    if type_.kind != "tensor" or type_.element is None or None in type_.shape:
+    if type_.kind != "tensor" or type_.element is None or type_.shape is None or None in type_.shape:
         raise damaged("a constant's type is not a tensor of known sizes")
     return type_.element, tuple(n for n in type_.shape if n is not None)
