@@ -167,7 +167,7 @@ class Assembly:
                 or any(re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w/.])", said.reason) for name in names)
             ):
                 return refuse(TARGET, [(node, Verdict("none", said.reason, who, said.code))])
-        if who.startswith("TensorRT's builder"):
+        if who.startswith("TensorRT's builder") and said.code != "control-flow":
             hint = "try another precision, other capabilities, or profiles that state the ranges of the dynamic dimensions"
             return Diagnostic(E_BUILD, f"{who} refuses the network", hint=hint, notes=[f"reason code: {said.code}", said.reason])
         return refuse_model(TARGET, said.code, said.reason, notes=[f"evidence: {who}"])

@@ -82,8 +82,11 @@ class TensorRtBackend(Backend):
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline, then what the parser or the builder refuses, respelled."""
-        known = self._buildable(self.options(options))
-        inside = "{capabilities=[" + ",".join(known) + "]}" if known else ""
+        settings = self.options(options)
+        known = self._buildable(settings)
+        given = [f"capabilities=[{','.join(known)}]"] if known else []
+        given += [f"precision={settings['precision']}"] if settings["precision"] != "f32" else []
+        inside = "{" + ",".join(given) + "}" if given else ""
         return f"default,fix({legalize.NAME}{inside},unroll-loops{{max_trips=256,max_nodes=20000}},fold-if),{cleanup_pipeline()}"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +132,7 @@ class TensorRtBackend(Backend):
                 run_passes(prepared.model.graph, SPELL_ATTENTION)
                 assembly = Assembly(prepared.model, Path(folder), settings, buildable)
                 engines = assembly.engines()
-        gaps = plugin_gaps(_portable(model, buildable), buildable)
+        gaps = plugin_gaps(_portable(model, buildable), buildable, settings["precision"])
         files: dict[str, Any] = {
             MODEL_FILE: lambda path: prepared.model.save(path),
             PROFILES_FILE: profiles_json(assembly.profiles, settings),

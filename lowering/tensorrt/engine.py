@@ -107,11 +107,14 @@ def build(
         inputs = [parsed.network.get_input(i) for i in range(parsed.network.num_inputs)]
         for ranges in profiles:
             profile = parsed.builder.create_optimization_profile()
-            for item in inputs:
-                if item.is_shape_tensor:
-                    profile.set_shape_input(item.name, *map(list, ranges[item.name]))
-                elif any(d < 0 for d in item.shape):
-                    profile.set_shape(item.name, *ranges[item.name])
+            try:
+                for item in inputs:
+                    if item.is_shape_tensor:
+                        profile.set_shape_input(item.name, *map(list, ranges[item.name]))
+                    elif any(d < 0 for d in item.shape):
+                        profile.set_shape(item.name, *ranges[item.name])
+            except RuntimeError as error:  # how the binding reports sizes that do not fit
+                return Refusal(str(error), "dynamic-shape")
             if config.add_optimization_profile(profile) < 0:
                 return Refusal("an optimisation profile is inconsistent: " + _told(sdk), "dynamic-shape")
         built = parsed.builder.build_serialized_network(parsed.network, config)

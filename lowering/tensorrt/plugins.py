@@ -13,7 +13,7 @@ from ...ir.op import Opaque
 from ...ir.ops.quantize import DequantizeLinear, QuantizeLinear
 from ...passes.context import Context
 from ...passes.manager import run_passes
-from .legalize import NAME
+from .legalize import NAME, illegality
 from .quantization import LOSSES, make_symmetric
 from .trial import alone, objection
 
@@ -51,17 +51,18 @@ class Gap:
         }  # fmt: skip
 
 
-def plugin_gaps(model: Model, capabilities: Sequence[str] = ()) -> tuple[Gap, ...]:
+def plugin_gaps(model: Model, capabilities: Sequence[str] = (), precision: str = "f32") -> tuple[Gap, ...]:
     """The gaps of a model as it was imported, in the order of their first nodes.
 
     Args:
         model: the model; it stays as it is.
         capabilities: compute capabilities that matter; without any only the parser is asked.
+        precision: the type that float32 nodes will be computed in.
     """
     found: dict[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for node in model.graph.walk():
         said = objection(node, capabilities) if not isinstance(node.op, QuantizeLinear | DequantizeLinear) else None
-        if said is None:
+        if said is None or illegality(node, tuple(capabilities), precision) is None:
             continue
         rules, into = _removal(node, capabilities)
         key = (node.op.qualified_name, said.reason, said.code, rules, into)

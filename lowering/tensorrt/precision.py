@@ -23,6 +23,7 @@ ALWAYS_F32 = frozenset(
     "STFT DFT Shape Size NonZero IsInf IsNaN Equal Less LessOrEqual Greater GreaterOrEqual".split()
 )
 """Operators that stay in float32: sums, powers and indices that 11 bits of mantissa or a range of 65504 do not carry."""
+SMALL_BYTES = 64
 _LARGEST = {DType.FLOAT16: 65504.0, DType.BFLOAT16: 3.3e38}
 
 
@@ -83,7 +84,16 @@ class _Lowering:
         """Whether a node is one that may compute in the narrow type."""
         if node.regions or isinstance(node.op, Opaque) or node.op.op_name in ALWAYS_F32:
             return False
+        if any(v is not None and self._vanishes(v) for v in node.inputs):
+            return False
         return any(v is not None and v.dtype is DType.FLOAT for v in node.inputs) and any(v.dtype is DType.FLOAT for v in node.outputs)
+
+    def _vanishes(self, value: Value) -> bool:
+        """Whether a small constant holds numbers that the narrow type rounds to zero: bounds and epsilons that guard a division."""
+        if value.data is None or value.dtype is not DType.FLOAT or value.data.nbytes > SMALL_BYTES:
+            return False
+        array = value.data.numpy()
+        return bool(((array != 0) & (array.astype(self.narrow.numpy) == 0)).any())
 
     def convert(self, node: Node) -> bool:
         """Replace a node by one on narrow operands, and a cast back for what reads the wide result; False when that has no type."""

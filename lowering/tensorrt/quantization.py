@@ -53,7 +53,7 @@ def dequantize(node: Node, b: Rewriter) -> Result:
     x, scale, zero = (node.operand(i) for i in range(3))
     assert x is not None and scale is not None and isinstance(node.op, DequantizeLinear)
     source = x.producer if x.producer is not None and isinstance(x.producer.op, QuantizeLinear) else None
-    direct = source is not None or x.data is not None or x.is_input
+    direct = x.rank != 0 and (source is not None or x.data is not None or x.is_input)
     if direct and x.dtype in CARRIED and _is_symmetric(zero) and (source is None or not _problem(source, b)) and _on_hardware(node, b):
         return None
     signed = _as_signed(x, zero, b, source, scale)
@@ -97,7 +97,7 @@ def quantize(node: Node, b: Rewriter) -> Result:
 
 def _problem(node: Node, b: Rewriter) -> bool:
     """Whether TensorRT lacks a QuantizeLinear."""
-    return node.output.dtype not in CARRIED or not _is_symmetric(node.operand(2)) or not _on_hardware(node, b)
+    return node.output.rank == 0 or node.output.dtype not in CARRIED or not _is_symmetric(node.operand(2)) or not _on_hardware(node, b)
 
 
 def _on_hardware(node: Node, b: Rewriter) -> bool:

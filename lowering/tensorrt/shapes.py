@@ -105,8 +105,9 @@ def profile_of(inputs: Sequence[Value], ranges: Ranges, shape_inputs: Mapping[st
     found: dict[str, Any] = {}
     for value in inputs:
         shape = value.shape or ()
-        corners = [tuple(_size(d, {n: r[which] for n, r in ranges.items()}) for d in shape) for which in range(3)]
-        found[value.name] = tuple(corners)
+        corners = [[_size(d, {n: r[which] for n, r in ranges.items()}) for which in range(3)] for d in shape]
+        spans = [(min(sizes), sizes[1], max(sizes)) for sizes in corners]  # a dimension may shrink when a symbol grows
+        found[value.name] = tuple(tuple(span[which] for span in spans) for which in range(3))
     for name, count in (shape_inputs or {}).items():
         found[name] = ((1,) * count, (4,) * count, (16,) * count)
     return found
