@@ -64,11 +64,11 @@ class FlexibleShapes:
             return Sizes(1, DEFAULT_UPPER, stated=False)
         return parse_sizes(name, given)
 
-    def dim(self, dim: Any) -> Any:
+    def dim(self, dim: int | Expr) -> Any:
         """A dimension of an input for MIL: an integer or a symbol."""
         if isinstance(dim, int):
             return dim
-        name = dim.symbol_name
+        name = _symbol(dim)
         if name not in self._symbols:
             from coremltools.converters.mil.mil import get_new_symbol
 
@@ -94,14 +94,14 @@ class FlexibleShapes:
     def _shape(self, dims: Sequence[Any]) -> Any:
         import coremltools
 
-        symbols = list(dict.fromkeys(d.symbol_name for d in dims if isinstance(d, Expr)))
+        symbols = list(dict.fromkeys(_symbol(d) for d in dims if isinstance(d, Expr)))
         if not symbols:
             return tuple(dims)
         if all(self.sizes[s].listed for s in symbols):
             choices = [dict(zip(symbols, chosen, strict=True)) for chosen in product(*(self.sizes[s].listed for s in symbols))]
-            shapes = [tuple(c[d.symbol_name] if isinstance(d, Expr) else d for d in dims) for c in choices]
+            shapes = [tuple(c[_symbol(d)] if isinstance(d, Expr) else d for d in dims) for c in choices]
             return coremltools.EnumeratedShapes(shapes=shapes, default=shapes[0]) if len(shapes) > 1 else shapes[0]
-        return tuple(self._range(d.symbol_name) if isinstance(d, Expr) else d for d in dims)
+        return tuple(self._range(_symbol(d)) if isinstance(d, Expr) else d for d in dims)
 
     def _range(self, name: str) -> Any:
         import coremltools
@@ -110,6 +110,13 @@ class FlexibleShapes:
         if name not in self._ranges:
             self._ranges[name] = coremltools.RangeDim(lower_bound=sizes.lower, upper_bound=sizes.upper, default=sizes.default)
         return self._ranges[name]
+
+
+def _symbol(dim: Expr) -> str:
+    """The symbol that a dimension of an input is."""
+    name = dim.symbol_name
+    assert name is not None, "inputs have symbols, not expressions"
+    return name
 
 
 def parse_sizes(name: str, given: Any) -> Sizes:
@@ -121,7 +128,7 @@ def parse_sizes(name: str, given: Any) -> Sizes:
             low, high = (int(part) for part in given.split(".."))
             sizes = Sizes(low, high)
         else:
-            parts = given.split(",") if isinstance(given, str) else given
+            parts: Any = given.split(",") if isinstance(given, str) else given
             listed = tuple(int(part) for part in parts)
             sizes = Sizes(min(listed), max(listed), listed)
     except (ValueError, TypeError):

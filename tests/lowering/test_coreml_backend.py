@@ -132,6 +132,18 @@ def test_half_precision_with_exceptions(tmp_path: Path) -> None:
     assert placement["estimate"] and placement["operators"]["gpu"] > 0
 
 
+def test_placement_names_reasons_and_sources(tmp_path: Path) -> None:
+    """Enumerated sizes in float16 fit the Neural Engine; a sorted result does not."""
+    nodes = [helper.make_node("Relu", ["x"], ["r"], name="relu"), helper.make_node("TopK", ["r", "k"], ["y", "i"], name="top")]
+    model = model_of(nodes, [("x", F, [1, 40])], [("y", F, [1, 3]), ("i", TensorProto.INT64, [1, 3])], {"k": np.array([3])})
+    bundle = edgec.compile(model, target="coreml", output=tmp_path / "b", options={"precision": "f16"})
+    units = {p["op"]: p for p in json.loads((bundle.folder / "placement.json").read_text())}
+    assert units["relu"]["unit"] == "ane" and "reason" not in units["relu"]
+    assert units["topk"]["unit"] == "cpu" and units["topk"]["source"]
+    exact = edgec.compile(model, target="coreml", output=tmp_path / "e")
+    assert exact.manifest["lowering"]["placement"]["operators"]["ane"] == 0, "float32 runs on the GPU or the CPU"
+
+
 def test_flexible_shapes(tmp_path: Path) -> None:
     ranged = edgec.compile(NET, target="coreml", output=tmp_path / "r", options={"shapes": "N=1..4"})
     sizes = spec_of(ranged.folder).description.input[0].type.multiArrayType.shapeRange.sizeRanges

@@ -268,6 +268,62 @@ def test_transposes_of_six_dimensions_go_through_fewer(tmp_path: Path) -> None:
         check(read_model_bytes(proto.SerializeToString()), {"x": x}, tmp_path / str(perm[0]))
 
 
+def test_branches_and_loops(tmp_path: Path) -> None:
+    """A choice at run time, and a loop whose number of rounds is an input."""
+    text = """
+        <ir_version: 10, opset_import: ["" : 21]>
+        g (float[4] x, bool c, int64 n) => (float[4] y, float[4] z) {
+            y = If (c) <
+                then_branch = t () => (float[4] a) { a = Exp (x) },
+                else_branch = f () => (float[4] b) { k = Neg (x) b = Mul (k, x) }
+            >
+            again = Constant <value = bool {1}> ()
+            z = Loop (n, again, x) <
+                body = step (int64 i, bool go, float[4] h) => (bool go2, float[4] h2) {
+                    go2 = Identity (go)
+                    d = Tanh (h)
+                    h2 = Add (d, x)
+                }
+            >
+        }
+    """
+    model = read_model_bytes(onnx.parser.parse_model(text).SerializeToString())
+    x = floats(4)
+    for chosen in (True, False):
+        found = check(model, {"x": x, "c": np.array(chosen), "n": np.array(3)}, tmp_path / str(chosen))
+        assert {"cond", "while_loop"} <= set(found)
+
+
+def test_choices_of_unknown_size(tmp_path: Path) -> None:
+    """MIL's select broadcasts nothing: operands are brought to one shape at run time."""
+    nodes = [helper.make_node("Greater", ["x", "z"], ["c"]), helper.make_node("Where", ["c", "x", "k"], ["y"])]
+    graph = helper.make_graph(
+        nodes,
+        "main",
+        [helper.make_tensor_value_info("x", F, ["n", 3])],
+        [helper.make_tensor_value_info("y", F, None)],
+        [onnx.numpy_helper.from_array(np.float32(v), n) for n, v in (("z", 0.0), ("k", -7.0))],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    check(read_model_bytes(proto.SerializeToString()), {"x": floats(5, 3)}, tmp_path)
+
+
+@pytest.mark.parametrize("to", ["BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E5M2", "FLOAT8E4M3FNUZ", "FLOAT8E5M2FNUZ"])
+def test_small_floats_round_once(to: str, tmp_path: Path) -> None:
+    """Ties, numbers below the least normal one, overflow, infinity and NaN."""
+    special = np.array([0.0, 1.0625, -1.1875, 1e-3, -3e-8, 1e30, 460.0, 6e4, -np.inf, np.inf, np.nan], np.float32)
+    x = np.concatenate([special, floats(64, low=-300, high=300)])
+    nodes = [helper.make_node("Cast", ["x"], ["s"], to=getattr(TensorProto, to)), helper.make_node("Cast", ["s"], ["y"], to=F)]
+    graph = helper.make_graph(
+        nodes, "main", [helper.make_tensor_value_info("x", F, x.shape)], [helper.make_tensor_value_info("y", F, x.shape)]
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model = read_model_bytes(proto.SerializeToString())
+    expected = interpret(model, {"x": x})["y"]
+    got = edgec.compile(model, target="coreml", output=tmp_path / "b").run({"x": x})["y"]
+    np.testing.assert_array_equal(got, expected)
+
+
 def test_rows_are_truthful_about_releases() -> None:
     """A translation that starts late does not serve an earlier target."""
     late = [t for found in TRANSLATIONS.values() for t in found if t.since > Release.IOS15]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -233,6 +233,6 @@ class _Builder:
         return call
 
 
-def ints(values: Sequence[int]) -> Any:
+def ints(values: Iterable[Any]) -> Any:
     """A vector of int32."""
     return np.array(list(values), np.int32)

@@ -50,7 +50,7 @@ def _block(e: Emission, region: Graph) -> Any:
     results = tuple(e.mil.identity(x=e.wide(value)) for value in region.outputs)
     e.close_scope()
     e.rename(stem)
-    return results if len(results) > 1 else results[0]
+    return results if len(results) != 1 else results[0]
 
 
 def _scalar(e: Emission, var: Any) -> Any:

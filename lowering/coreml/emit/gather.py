@@ -183,7 +183,8 @@ def one_hot(e: Emission, node: Node) -> None:
     op = node.op
     assert isinstance(op, OneHot)
     depth = int(e.known(node, 1).reshape(-1)[0])
-    off, on = e.known(node, 2)
+    values: Any = e.known(node, 2)
+    off, on = values[0], values[1]
     indices = e.operand(node)
     rank = len(indices.shape)
     axis = op.axis % (rank + 1)
@@ -201,7 +202,7 @@ def one_hot(e: Emission, node: Node) -> None:
         e.bind(node, result)
         return
     if not (off == 0 and on == 1):
-        hot = e.mil.add(x=e.mil.mul(x=hot, y=off.dtype.type(on - off)), y=off)
+        hot = e.mil.add(x=e.mil.mul(x=hot, y=e.like(on - off, hot)), y=e.like(off, hot))
     e.bind(node, hot)
 
 

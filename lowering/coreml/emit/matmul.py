@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ....ir.dtypes import DType
 from ....ir.graph import Node
 from ....ir.ops.matmul import Gemm, MatMul
+from ....ir.ops.quantized_products import MatMulInteger
 from .context import Emission
 from .translation import NUMBERS, Obstacle, translates
+
+_EXACT = 1 << 24
+_WORST_PRODUCT = 255 * 255
 
 
 def _gemm(node: Node) -> Obstacle | None:
@@ -72,3 +77,24 @@ def matmul(e: Emission, node: Node) -> None:
         squeezed.append(-1)
     result = e.mil.matmul(x=x, y=y, transpose_x=False, transpose_y=False)
     e.bind(node, e.mil.squeeze(x=result, axes=squeezed) if squeezed else result)
+
+
+def _long_sums(node: Node) -> Obstacle | None:
+    shape: Any = node.inputs[1].shape  # type: ignore[union-attr]
+    length = shape[-2] if len(shape) > 1 else shape[0]
+    if isinstance(length, int) and length * _WORST_PRODUCT < _EXACT:
+        return Obstacle("precision", "float32 holds these sums exactly, and is quicker")
+    return None
+
+
+@translates(MatMulInteger, dtypes=frozenset((DType.INT8, DType.UINT8)), when=_long_sums, level="decomposed")
+def integer_matmul(e: Emission, node: Node) -> None:
+    """Differences from the zero points, multiplied as int32."""
+    x, y = e.operand(node, 0), e.operand(node, 1)
+    if node.operand(2) is not None:
+        point = e.operand(node, 2)
+        rows = len(point.shape) == 1 and int(point.shape[0]) != 1 and len(x.shape) > 1
+        x = e.mil.sub(x=x, y=e.mil.expand_dims(x=point, axes=[1]) if rows else point)
+    if node.operand(3) is not None:
+        y = e.mil.sub(x=y, y=e.operand(node, 3))
+    e.bind(node, e.mil.matmul(x=x, y=y, transpose_x=False, transpose_y=False))

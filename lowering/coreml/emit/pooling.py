@@ -41,7 +41,7 @@ class _Geometry:
 
     def __init__(self, node: Node) -> None:
         op: Any = node.op
-        shape = node.inputs[0].shape  # type: ignore[union-attr]
+        shape: Any = node.inputs[0].shape  # type: ignore[union-attr]
         spatial = shape[2:]
         rank = len(spatial)
         self.rank, self.kernel = rank, tuple(op.kernel_shape)
