@@ -13,7 +13,6 @@ from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
 from ....ir.ops.activation import Clip, Relu, Sigmoid
 from ....ir.ops.channels_last import ChannelsLastAveragePool, ChannelsLastLpPool, ChannelsLastMaxPool
-from ....ir.ops.pooling import MaxPool
 from ....ir.ops.windows import per_axis
 from ...backend import Verdict
 from ..emitter import Emitter
@@ -189,12 +188,6 @@ def max_pool_of_bytes(e: Emitter, node: Node) -> None:
     wide = e.temporary(e.shape(result), DType.FLOAT)
     write(e, node, e.cast(e.operand(source), DType.FLOAT), lambda x, w, y, code: _greatest(e, x, w, y, code, LOWEST), (wide, 0))
     e.cast_into(wide, result)
-
-
-@emits(MaxPool, when=lambda node: "LiteRT has no kernel that gives the positions of the maxima")
-def max_pool_with_positions(e: Emitter, node: Node) -> None:
-    """Refused."""
-    raise NotImplementedError
 
 
 # -- means ---------------------------------------------------------------------------------------------------------------------
