@@ -10,7 +10,8 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 - reduction: elements, results, run (elements that follow each other in memory before the reduced position changes)
 - movement: elements, run (elements copied from consecutive places)
 - recurrent: steps, batch, gates (times directions), inputs, hidden
-- elementwise, quantize, control, unknown: elements
+- elementwise: elements, run (elements until a broadcast operand begins or ceases to repeat)
+- quantize, control, unknown: elements
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ def _rows(kernel: str) -> Callable[[Node], Geometry | None]:
         else:
             columns = shape[axis] if rank else 1
         total = product(shape)
-        variant = node.op.op_name.lower() if node.op.op_name in ("BatchNormalization", "LRN") else ""
+        variant = node.op.op_name.lower()
         return Geometry(kernel, {"rows": total // columns if columns != 0 else 0, "columns": columns}, variant)
 
     return build
@@ -251,7 +252,27 @@ def _rows(kernel: str) -> Callable[[Node], Geometry | None]:
 
 def _elementwise(node: Node) -> Geometry | None:
     found = elements(node)
-    return None if found is None else Geometry("elementwise", {"elements": found})
+    if found is None:
+        return None
+    return Geometry("elementwise", {"elements": found, "run": _broadcast_run(node, found)}, node.op.op_name.lower())
+
+
+def _broadcast_run(node: Node, total: Dim) -> Dim:
+    """Consecutive elements that loops over operands of different shapes take at once: until one operand begins or ceases to repeat."""
+    shapes = [v.shape for v in node.inputs if v is not None and v.shape is not None and v.rank]
+    result = node.output.shape
+    if result is None or len(shapes) < 2 or len({tuple(map(str, s)) for s in shapes}) == 1:
+        return total
+    run: Dim = 1
+    before: tuple[bool, ...] | None = None
+    for axis in range(1, len(result) + 1):
+        if result[-axis] == 1:
+            continue
+        repeats = tuple(len(s) < axis or s[-axis] == 1 for s in shapes)
+        if before is not None and repeats != before:
+            return run
+        before, run = repeats, run * result[-axis]
+    return run
 
 
 def _quantized(node: Node) -> Geometry | None:
@@ -266,9 +287,9 @@ def _reduction(node: Node) -> Geometry | None:
     axes = _attribute(node, "axes") or (node.inputs[1].ints if len(node.inputs) > 1 and node.inputs[1] is not None else None)
     last = len(data) - 1
     inner = axes is not None and last >= 0 and all(a not in (-1, last) for a in axes)
-    window = node.op.op_name.endswith("Pool") and not node.op.op_name.startswith(("Global", "QLinearGlobal"))
     sizes = {"elements": product(data), "results": results, "run": data[last] if inner else 1}
-    return Geometry("reduction", sizes, "window" if window else "")
+    layout = "blocked-" if node.op.domain == BLOCKED else ""
+    return Geometry("reduction", sizes, layout + node.op.op_name.lower())
 
 
 def _moved(node: Node) -> Geometry | None:
@@ -276,7 +297,9 @@ def _moved(node: Node) -> Geometry | None:
     if shape is None:
         return None
     total = _result_elements(node)
-    return Geometry("movement", {"elements": total, "run": _run(node, shape)}, node.op.op_name.removeprefix("ChannelsLast").lower())
+    mode = _attribute(node, "mode") if node.op.op_name.endswith("Resize") else None
+    name = node.op.op_name.removeprefix("ChannelsLast").lower()
+    return Geometry("movement", {"elements": total, "run": _run(node, shape)}, f"{name}-{mode}" if mode else name)
 
 
 def _run(node: Node, shape: tuple[Any, ...]) -> Dim:

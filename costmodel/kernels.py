@@ -114,6 +114,10 @@ def _elements(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     return padded(s["elements"], b.columns), s["flops"]
 
 
+def _spans(s: Sizes, b: Blocks) -> tuple[Size, ...]:
+    return padded(s["elements"], b.columns), s["elements"] // largest(s["run"], 1), s["flops"]
+
+
 def _movement(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     return s["elements"], s["elements"] // largest(s["run"], 1), s["flops"]
 
@@ -156,7 +160,7 @@ KERNELS: dict[str, KernelClass] = {
         KernelClass("softmax", ("elements", "padded", "rows", "flops"), _rows),
         KernelClass("reduction", ("elements", "results", "pieces", "flops"), _reduction),
         KernelClass("movement", ("elements", "pieces", "flops"), _movement),
-        KernelClass("elementwise", ("elements", "flops"), _elements),
+        KernelClass("elementwise", ("elements", "pieces", "flops"), _spans),
         KernelClass("quantize", ("elements", "flops"), _elements),
         KernelClass("control", ("elements", "flops"), _elements),
         KernelClass("view", ("elements", "flops"), _elements),

@@ -1,0 +1,292 @@
+"""Builders of floating-point operators: one function per form, registered by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .recipe import Sketch, builder
+
+Sizes = Mapping[str, Any]
+UNARY = ("Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Sqrt", "Neg", "Abs", "HardSwish", "Gelu", "LeakyRelu", "Softplus", "HardSigmoid", "Elu",
+         "Cos", "Sin", "Log", "Reciprocal", "Clip", "Not", "Floor", "Mish")  # fmt: skip
+
+
+@builder("run")
+def _run(sketch: Sketch, sizes: Sizes) -> None:
+    """Tiny nodes on tiny tensors: overheads of a run and of a node."""
+    value = sketch.feed((1, 8))
+    for index in range(sizes["nodes"]):
+        value = sketch.add("Relu" if index % 2 else "Sigmoid", [value])
+    sketch.result(value)
+
+
+@builder("view")
+def _view(sketch: Sketch, sizes: Sizes) -> None:
+    value = sketch.feed((sizes["n"], 8))
+    for index in range(sizes["nodes"]):
+        shape = [8, -1] if index % 2 == 0 else [-1, 8]
+        value = sketch.add("Sigmoid", [sketch.add("Reshape", [value, sketch.weight((2,), np.int64, shape)])])
+    sketch.result(value)
+
+
+@builder("shape")
+def _shape(sketch: Sketch, sizes: Sizes) -> None:
+    """Arithmetic on shapes, which only dynamic models carry out."""
+    data = sketch.feed((4, 8), symbolic=True)
+    for _ in range(sizes["nodes"]):
+        shape = sketch.add("Shape", [data])
+        first = sketch.add("Gather", [shape, sketch.weight((1,), np.int64, [0])], axis=0)
+        doubled = sketch.add("Mul", [first, sketch.weight((1,), np.int64, [2])])
+        wanted = sketch.add("Concat", [doubled, sketch.weight((1,), np.int64, [4])], axis=0)
+        data = sketch.add("Sigmoid", [sketch.add("Reshape", [data, wanted])])
+    sketch.result(data)
+
+
+@builder("matmul")
+def _matmul(sketch: Sketch, sizes: Sizes) -> None:
+    """A product with a constant, or of two activations; with a bias when asked."""
+    batch = tuple(sizes.get("batch", ()))
+    left = sketch.feed((*batch, sizes["m"], sizes["k"]))
+    if sizes.get("free"):
+        right = sketch.feed((*batch, sizes["k"], sizes["n"]))
+    else:
+        right = sketch.weight((sizes["k"], sizes["n"]))
+    value = sketch.add("MatMul", [left, right])
+    if sizes.get("bias"):
+        value = sketch.add("Add", [value, sketch.weight((sizes["n"],))])
+    if sizes.get("activation"):
+        value = sketch.add(sizes["activation"], [value])
+    sketch.result(value)
+
+
+@builder("gemm")
+def _gemm(sketch: Sketch, sizes: Sizes) -> None:
+    left = sketch.feed((sizes["m"], sizes["k"]))
+    right = sketch.weight((sizes["n"], sizes["k"]))
+    sketch.result(sketch.add("Gemm", [left, right, sketch.weight((sizes["n"],))], transB=1))
+
+
+@builder("conv")
+def _conv(sketch: Sketch, sizes: Sizes) -> None:
+    """A convolution on a square (or, with ``length``, a line); an activation that the runtime may fuse."""
+    k, inputs, outputs, groups = sizes["k"], sizes["c"], sizes["f"], sizes.get("groups", 1)
+    lines = "length" in sizes
+    spatial = (sizes["length"],) if lines else (sizes["size"], sizes.get("width", sizes["size"]))
+    taps = (k,) if lines else (k, k)
+    data = sketch.feed((sizes.get("batch", 1), inputs, *spatial))
+    weights = [sketch.weight((outputs, inputs // groups, *taps)), sketch.weight((outputs,))]
+    step = [sizes.get("stride", 1)] * len(spatial)
+    value = sketch.add("Conv", [data, *weights], group=groups, strides=step, pads=[k // 2] * (2 * len(spatial)), kernel_shape=list(taps))
+    if sizes.get("activation"):
+        value = sketch.add(sizes["activation"], [value])
+    sketch.result(value)
+
+
+@builder("blocks")
+def _blocks(sketch: Sketch, sizes: Sizes) -> None:
+    """Convolutions in a row, as layouts that runtimes choose need several in order to pay; the last ones add a residual."""
+    channels, size, k = sizes["c"], sizes["size"], sizes["k"]
+    groups = channels if sizes.get("depthwise") else 1
+    value = sketch.feed((1, channels, size, size))
+    before = value
+    for _ in range(sizes.get("repeat", 3)):
+        before = value
+        weights = [sketch.weight((channels, channels // groups, k, k)), sketch.weight((channels,))]
+        value = sketch.add("Conv", [value, *weights], group=groups, pads=[k // 2] * 4, kernel_shape=[k, k])
+        if sizes.get("activation"):
+            value = sketch.add(sizes["activation"], [value])
+        if sizes.get("residual"):
+            value = sketch.add("Add", [value, before])
+    if sizes.get("pool"):
+        value = sketch.add(sizes["pool"], [value], **({"kernel_shape": [3, 3], "strides": [2, 2]} if "Global" not in sizes["pool"] else {}))
+    sketch.result(value)
+
+
+@builder("deconv")
+def _deconv(sketch: Sketch, sizes: Sizes) -> None:
+    data = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))
+    k = sizes["k"]
+    weights = [sketch.weight((sizes["c"], sizes["f"], k, k)), sketch.weight((sizes["f"],))]
+    sketch.result(sketch.add("ConvTranspose", [data, *weights], strides=[2, 2], kernel_shape=[k, k]))
+
+
+@builder("attention")
+def _attention(sketch: Sketch, sizes: Sizes) -> None:
+    width = sizes["heads"] * sizes["size"]
+    query = sketch.feed((sizes.get("batch", 1), sizes["queries"], width))
+    keys, values = (sketch.feed((sizes.get("batch", 1), sizes["keys"], width)) for _ in range(2))
+    sketch.result(sketch.add("MultiHeadAttention", [query, keys, values], "com.microsoft", num_heads=sizes["heads"]))
+
+
+@builder("normalize")
+def _normalize(sketch: Sketch, sizes: Sizes) -> None:
+    rows, columns, op = sizes["rows"], sizes["columns"], sizes["op"]
+    if op == "LayerNormalization":
+        data = sketch.feed((rows, columns))
+        sketch.result(sketch.add(op, [data, sketch.weight((columns,)), sketch.weight((columns,))], axis=-1))
+    elif op == "SimplifiedLayerNormalization":
+        data = sketch.feed((rows, columns))
+        sketch.result(sketch.add(op, [data, sketch.weight((columns,))], axis=-1))
+    elif op in ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"):
+        operands = [sketch.feed((1, rows, columns)), sketch.feed((1, rows, columns)), sketch.weight((columns,))]
+        operands += [sketch.weight((columns,))] if op == "SkipLayerNormalization" else []
+        sketch.result(sketch.add(op, operands, "com.microsoft"))
+    elif op == "BatchNormalization":
+        data = sketch.feed((1, rows, columns // 16, 16))
+        scales = [sketch.weight((rows,)) for _ in range(3)]
+        sketch.result(sketch.add(op, [data, *scales, sketch.weight((rows,), values=np.ones(rows))]))
+    else:
+        data = sketch.feed((1, rows, columns))
+        sketch.result(sketch.add(op, [data, sketch.weight((rows,)), sketch.weight((rows,))]))
+
+
+@builder("softmax")
+def _softmax(sketch: Sketch, sizes: Sizes) -> None:
+    axis = sizes.get("axis", -1)
+    shape = (sizes["rows"], sizes["columns"]) if axis == -1 else (1, sizes["columns"], sizes["rows"])
+    sketch.result(sketch.add("Softmax", [sketch.feed(shape)], axis=axis))
+
+
+@builder("unary")
+def _unary(sketch: Sketch, sizes: Sizes) -> None:
+    op, total = sizes["op"], sizes["elements"]
+    if op == "Clip":
+        limits = [sketch.weight((), values=np.float32(0)), sketch.weight((), values=np.float32(6))]
+        sketch.result(sketch.add(op, [sketch.feed((1, total)), *limits]))
+    elif op == "Not":
+        sketch.result(sketch.add(op, [sketch.feed((1, total), np.bool_)]), np.bool_)
+    elif op in ("Sqrt", "Log"):
+        data = sketch.feed((1, total), values=np.abs(sketch.numbers((1, total))) + 0.1)
+        sketch.result(sketch.add(op, [data]))
+    elif op == "FastGelu":
+        sketch.result(sketch.add(op, [sketch.feed((1, total))], "com.microsoft"))
+    elif op in ("QuickGelu", "Silu"):
+        sketch.result(sketch.add("QuickGelu", [sketch.feed((1, total))], "com.microsoft", alpha=1.702 if op == "QuickGelu" else 1.0))
+    elif op.startswith("Pow"):
+        sketch.result(sketch.add("Pow", [sketch.feed((1, total)), sketch.weight((), values=np.float32(op[3:]))]))
+    else:
+        sketch.result(sketch.add(op, [sketch.feed((1, total))]))
+
+
+@builder("cast")
+def _cast(sketch: Sketch, sizes: Sizes) -> None:
+    source, target = np.dtype(sizes["source"]), np.dtype(sizes["target"])
+    from onnx import helper
+
+    data = sketch.feed((1, sizes["elements"]), source)
+    sketch.result(sketch.add("Cast", [data], to=helper.np_dtype_to_tensor_dtype(target)), target)
+
+
+@builder("binary")
+def _binary(sketch: Sketch, sizes: Sizes) -> None:
+    """Two operands of the same shape, or one that is broadcast: ``channel``, ``row`` or ``scalar``."""
+    rows, columns, form = sizes["rows"], sizes["columns"], sizes.get("form", "same")
+    dtype = np.dtype(sizes.get("dtype", "float32"))
+    left = sketch.feed((1, rows, columns), dtype)
+    shape = {"same": (1, rows, columns), "channel": (1, rows, 1), "row": (columns,), "scalar": ()}[form]
+    constant = form in ("row", "scalar") or bool(sizes.get("constant"))
+    right = sketch.weight(shape, dtype, np.abs(sketch.numbers(shape)) * 3 + 1) if constant else sketch.feed(shape, dtype)
+    logical = sizes["op"] in ("Equal", "Greater", "Less", "And")
+    sketch.result(sketch.add(sizes["op"], [left, right]), np.bool_ if logical else dtype)
+
+
+@builder("where")
+def _where(sketch: Sketch, sizes: Sizes) -> None:
+    shape = (1, sizes["elements"])
+    sketch.result(sketch.add("Where", [sketch.feed(shape, np.bool_), sketch.feed(shape), sketch.weight((), values=np.float32(-1))]))
+
+
+@builder("transpose")
+def _transpose(sketch: Sketch, sizes: Sizes) -> None:
+    sketch.result(sketch.add("Transpose", [sketch.feed(tuple(sizes["shape"]))], perm=list(sizes["perm"])))
+
+
+@builder("concat")
+def _concat(sketch: Sketch, sizes: Sizes) -> None:
+    shape = (1, sizes["rows"], sizes["columns"])
+    sketch.result(sketch.add("Concat", [sketch.feed(shape) for _ in range(sizes.get("parts", 2))], axis=sizes["axis"]))
+
+
+@builder("split")
+def _split(sketch: Sketch, sizes: Sizes) -> None:
+    parts = sizes.get("parts", 2)
+    data = sketch.feed((1, sizes["rows"], sizes["columns"]))
+    first = sketch.add("Split", [data], outputs=parts, axis=sizes["axis"], num_outputs=parts)
+    for name in (first, *(f"{first}_{i}" for i in range(1, parts))):
+        sketch.result(name)
+
+
+@builder("slice")
+def _slice(sketch: Sketch, sizes: Sizes) -> None:
+    data = sketch.feed((1, sizes["rows"], sizes["columns"]))
+    axis, step = sizes["axis"], sizes.get("step", 1)
+    end = (sizes["rows"], sizes["columns"])[axis - 1] // (1 if step > 1 else 2)
+    operands = [sketch.weight((1,), np.int64, [v]) for v in (0, end, axis, step)]
+    sketch.result(sketch.add("Slice", [data, *operands]))
+
+
+@builder("gather")
+def _gather(sketch: Sketch, sizes: Sizes) -> None:
+    table = sketch.weight((sizes["entries"], sizes["columns"]))
+    indices = sketch.random.integers(0, sizes["entries"], sizes["rows"])
+    sketch.result(sketch.add("Gather", [table, sketch.feed((sizes["rows"],), np.int64, indices)], axis=0))
+
+
+@builder("expand")
+def _expand(sketch: Sketch, sizes: Sizes) -> None:
+    data = sketch.feed((sizes["rows"], 1, sizes["columns"]))
+    shape = sketch.weight((3,), np.int64, [sizes["rows"], sizes["times"], sizes["columns"]])
+    sketch.result(sketch.add("Expand", [data, shape]))
+
+
+@builder("pad")
+def _pad(sketch: Sketch, sizes: Sizes) -> None:
+    data = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))
+    sketch.result(sketch.add("Pad", [data, sketch.weight((8,), np.int64, [0, 0, 1, 1, 0, 0, 1, 1])]))
+
+
+@builder("resize")
+def _resize(sketch: Sketch, sizes: Sizes) -> None:
+    data = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))
+    scales = sketch.weight((4,), np.float32, [1, 1, 2, 2])
+    chosen = {"nearest": {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}, "linear": {}}[sizes["mode"]]
+    sketch.result(sketch.add("Resize", [data, "", scales], mode=sizes["mode"], **chosen))
+
+
+@builder("rearrange")
+def _rearrange(sketch: Sketch, sizes: Sizes) -> None:
+    data = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))
+    sketch.result(sketch.add(sizes["op"], [data], blocksize=2))
+
+
+@builder("reduce")
+def _reduce(sketch: Sketch, sizes: Sizes) -> None:
+    """Over the last axis, or over an inner one."""
+    shape = (1, sizes["rows"], sizes["columns"])
+    axis = 2 if sizes.get("last", True) else 1
+    sketch.result(sketch.add(sizes["op"], [sketch.feed(shape), sketch.weight((1,), np.int64, [axis])], keepdims=1))
+
+
+@builder("argmax")
+def _argmax(sketch: Sketch, sizes: Sizes) -> None:
+    sketch.result(sketch.add("ArgMax", [sketch.feed((sizes["rows"], sizes["columns"]))], axis=-1, keepdims=0), np.int64)
+
+
+@builder("pool")
+def _pool(sketch: Sketch, sizes: Sizes) -> None:
+    data = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))
+    k = sizes.get("k", 0)
+    windows = {"kernel_shape": [k, k], "strides": [sizes.get("stride", 2)] * 2, "pads": [k // 2] * 4} if k else {}
+    sketch.result(sketch.add(sizes["op"], [data], **windows))
+
+
+@builder("recurrent")
+def _recurrent(sketch: Sketch, sizes: Sizes) -> None:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[sizes["op"]]
+    hidden, inputs = sizes["hidden"], sizes["inputs"]
+    data = sketch.feed((sizes["steps"], sizes.get("batch", 1), inputs))
+    weights = [sketch.weight((1, gates * hidden, inputs)), sketch.weight((1, gates * hidden, hidden))]
+    sketch.result(sketch.add(sizes["op"], [data, *weights], hidden_size=hidden))
