@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
+
+import numpy as np
 
 from ...ir.graph import Node, Value
 from ...ir.ops.channels_last import CHANNELS_LAST, channels_last_form, to_first, to_last
+from ...ir.ops.conv import Conv
 from ...ir.ops.normalization import GroupNormalization
 from ...ir.ops.pooling import GlobalAveragePool, GlobalLpPool, GlobalMaxPool, MaxPool
 from ...ir.ops.reduction import ReduceL1, ReduceL2, ReduceMax, ReduceMean
 from ...ir.ops.resize import Resize
 from ...ir.ops.transpose import Transpose
+from ...ir.ops.vision import DepthToSpace
+from ..algebra import exclusive
 from ..decompose.normalization import per_channel, standardized
 from ..decompose.terms import Terms
 from ..driver import RulePass
@@ -37,6 +42,8 @@ def channels_last(node: Node, b: Rewriter) -> Result:
     assert x is not None
     if x.rank not in SPATIAL_RANKS:
         return Decline("the input has no one, two or three spatial dimensions")
+    if isinstance(node.op, Conv) and any(_reordered(user) is node for user in node.output.users()):
+        return Decline("its filters are put into another order first")
     if isinstance(node.op, MaxPool) and len(node.outputs) > 1 and node.outputs[1].uses:
         return Decline("the positions are used too")
     if isinstance(node.op, Resize):
@@ -70,6 +77,33 @@ def _resizes_more(node: Node, x: Value) -> str:
         if any(begins[:2]) or any(ends[:2] != 1):
             return "batch or channels are cropped"
     return ""
+
+
+@rewrites_op(DepthToSpace, name="depth-order-into-conv", group=GROUP, benefit=2)
+def depth_order(node: Node, b: Rewriter) -> Result:
+    """Where a convolution with constant filters gives the channels, they come in the order DCR, which kernels have, instead of CRD."""
+    op, conv = node.op, _reordered(node)
+    assert isinstance(op, DepthToSpace)
+    if conv is None:
+        return None
+    weight, bias = conv.inputs[1], conv.operand(2)
+    assert weight is not None and weight.data is not None
+    filters = weight.data.shape[0]
+    order = np.arange(filters).reshape(-1, op.blocksize**2).T.reshape(-1)
+    operands = [v if v is None or v.data is None else b.constant(v.data.numpy()[order], v.data.dtype) for v in (weight, bias)]
+    b.credit(conv)
+    return b.add(replace(op, mode="DCR"), b.add(conv.op, conv.inputs[0], *operands))
+
+
+def _reordered(node: Node) -> Node | None:
+    """The convolution whose constant filters can give the channels for a DepthToSpace in another order."""
+    op, x = node.op, node.inputs[0]
+    conv = x.producer if x is not None else None
+    if not isinstance(op, DepthToSpace) or op.mode != "CRD" or x is None or conv is None or not exclusive(x, node):
+        return None
+    parameters = [v for v in conv.inputs[1:] if v is not None]
+    fits = isinstance(conv.op, Conv) and conv.op.group == 1 and all(v.data is not None for v in parameters)
+    return conv if fits else None
 
 
 @rewrites_op(GlobalAveragePool, GlobalMaxPool, GlobalLpPool, name="global-pool-to-reduce", group=GROUP)

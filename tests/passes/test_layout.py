@@ -16,7 +16,7 @@ from edgec.ir.graph import Graph, constant, int64s
 from edgec.ir.interpreter import interpret
 from edgec.ir.ops.activation import PRelu, Relu, Sigmoid
 from edgec.ir.ops.binary import Add, Mul
-from edgec.ir.ops.channels_last import ChannelsLastConv, ChannelsLastOp
+from edgec.ir.ops.channels_last import ChannelsLastConv, ChannelsLastDepthToSpace, ChannelsLastOp
 from edgec.ir.ops.concat import Concat, Pad, Split
 from edgec.ir.ops.conv import Conv
 from edgec.ir.ops.generate import ConstantOfShape
@@ -30,6 +30,7 @@ from edgec.ir.ops.resize import Resize
 from edgec.ir.ops.slice import Slice
 from edgec.ir.ops.softmax import Softmax
 from edgec.ir.ops.transpose import Transpose
+from edgec.ir.ops.vision import DepthToSpace
 from edgec.ir.types import TensorType
 from edgec.passes.context import Context
 from edgec.passes.default_pipeline import default_pipeline
@@ -185,6 +186,17 @@ def test_normalisations_stay_channels_last(normalization):
     x = net.add(normalization, net.conv(net.x, 4), positive(4), weights(4))
     graph = net.moved(net.add(GlobalAveragePool(), net.conv(x, 2)))
     assert len(transposes(graph)) == 1
+
+
+def test_order_of_depth_goes_into_the_filters():
+    net = Net(1, 3, 6, 6)
+    graph = net.moved(net.add(DepthToSpace(blocksize=2, mode="CRD"), net.conv(net.x, 12)))
+    (blocks,) = [node for node in graph if isinstance(node.op, ChannelsLastDepthToSpace)]
+    assert blocks.op.mode == "DCR" and len(graph) == 4
+    net = Net(1, 3, 6, 6)
+    x = net.conv(net.x, 12)
+    graph = net.moved(net.add(DepthToSpace(blocksize=2, mode="CRD"), x), x)
+    assert [node.op.mode for node in graph if isinstance(node.op, ChannelsLastDepthToSpace)] == ["CRD"]
 
 
 def test_no_spatial_operator_no_change():
