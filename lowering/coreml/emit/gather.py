@@ -12,7 +12,7 @@ from ....ir.ops.generate import OneHot, Trilu
 from ....ir.ops.scatter import ScatterElements, ScatterND
 from ....ir.ops.selection import NonZero, ReverseSequence
 from .context import Emission
-from .translation import INTEGERS, MOVABLE, NUMBERS, Obstacle, constant_operand, translates
+from .translation import MOVABLE, NUMBERS, Obstacle, constant_operand, translates
 
 
 def _indices(node: Node) -> Obstacle | None:
@@ -168,42 +168,30 @@ def scatter_elements(e: Emission, node: Node) -> None:
 
 
 def _one_hot(node: Node) -> Obstacle | None:
-    if node.inputs[0] is not None and node.inputs[0].dtype not in INTEGERS:
-        return Obstacle("dtype", "indices of integers only")
-    depth, values = node.inputs[1], node.inputs[2]
-    assert depth is not None and values is not None
-    if depth.data is None and depth.ints is None or values.data is None and values.ints is None:
-        return Obstacle("dynamic-parameter", "MIL wants depth and values as constants")
+    depth = node.inputs[1]
+    assert depth is not None
+    if depth.data is None and depth.ints is None:
+        return Obstacle("dynamic-parameter", "the depth has to be known")
     return None
 
 
-@translates(OneHot, dtypes=INTEGERS, when=_one_hot)
+@translates(OneHot, dtypes=NUMBERS, when=_one_hot)
 def one_hot(e: Emission, node: Node) -> None:
-    """One of two values at each position; indices outside give the second value everywhere."""
+    """One of two values at each position; indices outside give the first value everywhere."""
     op = node.op
     assert isinstance(op, OneHot)
     depth = int(e.known(node, 1).reshape(-1)[0])
-    values: Any = e.known(node, 2)
-    off, on = values[0], values[1]
-    indices = e.operand(node)
-    rank = len(indices.shape)
-    axis = op.axis % (rank + 1)
-    shape = [1] * (rank + 1)
+    indices = e.cast(e.operand(node), "int32")
+    axis = op.axis % (len(indices.shape) + 1)
+    shape = [1] * (len(indices.shape) + 1)
     shape[axis] = depth
     positive = e.mil.select(cond=e.mil.less(x=indices, y=np.int32(0)), a=e.mil.add(x=indices, y=np.int32(depth)), b=indices)
-    spread = e.mil.expand_dims(x=positive, axes=[axis])
-    hit = e.mil.equal(x=spread, y=np.arange(depth, dtype=np.int32).reshape(shape))
-    hot = e.cast(hit, "int32" if off.dtype in (np.int32, np.bool_) else "fp32" if off.dtype == np.float32 else "fp16")
-    if off.dtype == np.bool_:
-        chosen = hit if on and not off else e.mil.logical_not(x=hit) if off and not on else None
-        result = chosen if chosen is not None else e.mil.logical_or(x=hit, y=e.mil.logical_not(x=hit)) if on else None
-        if result is None:
-            result = e.mil.logical_and(x=hit, y=e.mil.logical_not(x=hit))
-        e.bind(node, result)
-        return
-    if not (off == 0 and on == 1):
-        hot = e.mil.add(x=e.mil.mul(x=hot, y=e.like(on - off, hot)), y=e.like(off, hot))
-    e.bind(node, hot)
+    hit = e.mil.equal(x=e.mil.expand_dims(x=positive, axes=[axis]), y=np.arange(depth, dtype=np.int32).reshape(shape))
+    values, was_bool = _as_number(e, e.operand(node, 2))
+    off, on = (e.mil.squeeze(x=part) for part in e.mil.split(x=values, num_splits=2, axis=0))
+    hot = e.cast(hit, e.kind(values))
+    rest = e.mil.sub(x=e.like(1, hot), y=hot)
+    e.bind(node, _back(e, e.mil.add(x=e.mil.mul(x=hot, y=on), y=e.mil.mul(x=rest, y=off)), was_bool))
 
 
 def _matrix(node: Node) -> Obstacle | None:

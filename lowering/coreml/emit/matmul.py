@@ -79,17 +79,9 @@ def matmul(e: Emission, node: Node) -> None:
     e.bind(node, e.mil.squeeze(x=result, axes=squeezed) if squeezed else result)
 
 
-def _long_sums(node: Node) -> Obstacle | None:
-    shape: Any = node.inputs[1].shape  # type: ignore[union-attr]
-    length = shape[-2] if len(shape) > 1 else shape[0]
-    if isinstance(length, int) and length * _WORST_PRODUCT < _EXACT:
-        return Obstacle("precision", "float32 holds these sums exactly, and is quicker")
-    return None
-
-
-@translates(MatMulInteger, dtypes=frozenset((DType.INT8, DType.UINT8)), when=_long_sums, level="decomposed")
+@translates(MatMulInteger, dtypes=frozenset((DType.INT8, DType.UINT8)), level="decomposed")
 def integer_matmul(e: Emission, node: Node) -> None:
-    """Differences from the zero points, multiplied as int32."""
+    """Differences from the zero points, multiplied in float32 where it holds every sum exactly, else as int32."""
     x, y = e.operand(node, 0), e.operand(node, 1)
     if node.operand(2) is not None:
         point = e.operand(node, 2)
@@ -97,4 +89,10 @@ def integer_matmul(e: Emission, node: Node) -> None:
         x = e.mil.sub(x=x, y=e.mil.expand_dims(x=point, axes=[1]) if rows else point)
     if node.operand(3) is not None:
         y = e.mil.sub(x=y, y=e.operand(node, 3))
+    shape: Any = node.inputs[1].shape  # type: ignore[union-attr]
+    length = shape[-2] if len(shape) > 1 else shape[0]
+    if isinstance(length, int) and length * _WORST_PRODUCT < _EXACT:
+        product = e.mil.matmul(x=e.cast(x, "fp32"), y=e.cast(y, "fp32"), transpose_x=False, transpose_y=False)
+        e.bind(node, e.cast(product, "int32"))
+        return
     e.bind(node, e.mil.matmul(x=x, y=y, transpose_x=False, transpose_y=False))

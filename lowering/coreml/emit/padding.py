@@ -28,7 +28,7 @@ def _pad(node: Node) -> Obstacle | None:
         return Obstacle("attribute", "negative pads with mode other than constant")
     if op.mode in ("reflect", "wrap", "edge") and any(not isinstance(d, int) for d in shape or ()):
         return Obstacle("dynamic-shape", f"mode {op.mode} needs known sizes")
-    if op.mode not in ("constant", "reflect", "edge"):
+    if op.mode not in ("constant", "reflect", "edge", "wrap"):
         return Obstacle("attribute", f"MIL has no pad mode {op.mode}")
     if op.mode == "reflect" and shape is not None:
         rank = len(shape)
@@ -59,7 +59,7 @@ def pad(e: Emission, node: Node) -> None:
     assert full is not None
     original = e.operand(node)
     rank = len(original.shape)
-    if op.mode in ("reflect", "edge"):
+    if op.mode in ("reflect", "edge", "wrap"):
         e.bind(node, _taken(e, original, full, op.mode))
         return
     x = original
@@ -125,6 +125,8 @@ def _taken(e: Emission, x: Any, full: Sequence[int], mode: str) -> Any:
         positions = np.arange(-before, size + after)
         if mode == "edge":
             positions = np.clip(positions, 0, size - 1)
+        elif mode == "wrap":
+            positions = positions % size
         else:
             positions = np.abs(positions)
             positions = np.where(positions >= size, 2 * (size - 1) - positions, positions)
