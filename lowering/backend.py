@@ -98,6 +98,11 @@ class Backend(ABC):
     def matrix(self) -> Sequence[Support]:
         """The capability matrix."""
 
+    @property
+    def rows_version(self) -> str:
+        """The version that ``since`` and ``until`` of the matrix speak of: that of the runtime, unless it is that of a format."""
+        return self.version()
+
     @abstractmethod
     def support(self, node: Node) -> Verdict:
         """Whether and how one node runs."""

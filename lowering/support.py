@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from ..ir.dtypes import DType
@@ -192,6 +193,61 @@ def version_key(version: str) -> tuple[int, ...]:
     (15,)
     """
     return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def with_substitutes(rows: Iterable[Support], roots: Iterable[type[Op]], trial: Callable[[Node], Verdict], evidence: str) -> list[Support]:
+    """A matrix with rows for the operators and element types that the target's passes bring into a form that it takes.
+
+    They are added where the given rows do not cover an element type, or say ``none`` of an operator, and something stands in for it: a
+    rewrite rule of the target, an exact decomposition, or the same operator in a wider element type. Whether that fits is tried node by
+    node.
+
+    Args:
+        rows: what the target takes as it stands.
+        roots: the operators that rules of the target rewrite.
+        trial: the verdict on a node, rewrites included.
+        evidence: of the added rows.
+    """
+    from ..passes import decompose as _decompose  # noqa: F401  (registers the decompositions)
+    from ..passes.decompose.base import decompositions_of
+    from ..passes.legalize import TYPED, WIDER
+
+    def problem(node: Node) -> str | None:
+        verdict = trial(node)
+        return None if verdict.runs else verdict.reason
+
+    fits = Condition("attribute", problem, "where the rewriting fits its attributes and element types")
+    rewritten = tuple(root for root in dict.fromkeys(roots) if root is not Op)  # rules for any operator say nothing of one
+    groups: dict[type[Op], list[Support]] = {}
+    for row in rows:
+        groups.setdefault(row.op, []).append(row)
+    found: list[Support] = []
+    for op, group in groups.items():
+        taken = [row for row in group if row.level != "none"]
+        covered = frozenset(d for row in taken for d in (frozenset(DType) if row.dtypes is None else row.dtypes))
+        replaceable = issubclass(op, rewritten) or any(d.error is None for d in decompositions_of(op))
+        wider = frozenset(d for d in WIDER if covered.intersection(WIDER[d])) if op not in TYPED and op.pure else frozenset()
+        lacking = ((frozenset(DType) if replaceable else wider) - covered) & defined_dtypes(op)
+        found += taken if taken or lacking else group
+        if lacking:
+            dtypes = lacking if taken else None
+            found.append(Support(op, "decomposed", dtypes, fits, group[0].since, "", evidence, "probe"))
+    return found
+
+
+@cache
+def defined_dtypes(op: type[Op]) -> frozenset[DType]:
+    """The element types that ONNX defines an operator for, by its first operand; all where it does not say, or takes sequences."""
+    import onnx.defs
+    from onnx import TensorProto
+
+    every = frozenset(DType)
+    if op.domain or not onnx.defs.has(op.op_name):
+        return every
+    schema = onnx.defs.get_schema(op.op_name)
+    texts = set(schema.inputs[0].types) if schema.inputs else set()
+    found = frozenset(d for d in DType if f"tensor({TensorProto.DataType.Name(d.code).lower()})" in texts)  # type: ignore[arg-type]
+    return found or every
 
 
 def query(

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..ir.diagnostics import did_you_mean
 from ..ir.dtypes import DType
-from ..ir.op import Op
 from ..optimizing import load_plugin_modules
 from .arguments import usage_error
 from .console import emit, table
@@ -39,7 +38,7 @@ def query_support(
 ) -> None:
     """Print the rows of the capability matrices that answer the question."""
     from ..lowering.registry import backend
-    from ..lowering.support import query
+    from ..lowering.support import defined_dtypes, query
 
     load_plugin_modules(plugins)
     wanted = None if dtype is None else parse_dtype(dtype)
@@ -48,10 +47,10 @@ def query_support(
     for target in targets:
         runner = backend(target)
         runner.require()
-        at = runner.version() if version is None else version
+        at = runner.rows_version if version is None else version
         for row, level in query(runner.matrix, name, wanted, at, hardware):
             said = row.to_json() | {"level": level, "covered": level == row.level}
-            if wanted is not None and not defined_for(row.op, wanted):
+            if wanted is not None and wanted not in defined_dtypes(row.op):
                 said |= {"level": "none", "covered": False}
             found.append({"target": target, "version": at, **said})
     rows = [(f["target"], f["version"], f["op"], f["level"], _types(f, wanted), _condition(f), _evidence(f)) for f in found]
@@ -75,20 +74,6 @@ def _operator(text: str) -> str:
     if name not in known:
         raise usage_error(f"there is no operator '{text}'", "--op", did_you_mean(text, known))
     return name
-
-
-def defined_for(op: type[Op], dtype: DType) -> bool:
-    """Whether ONNX defines an operator for an element type of its first operand; what it does not define at all counts as defined."""
-    import onnx.defs
-    from onnx import TensorProto
-
-    if op.domain or not onnx.defs.has(op.op_name):
-        return True
-    schema = onnx.defs.get_schema(op.op_name)
-    if not schema.inputs:
-        return True
-    name = TensorProto.DataType.Name(dtype.code).lower()  # type: ignore[arg-type]
-    return any(text == f"tensor({name})" for text in schema.inputs[0].types)
 
 
 def _types(row: dict[str, Any], wanted: DType | None) -> str:

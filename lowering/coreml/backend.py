@@ -63,6 +63,11 @@ class CoreMlBackend(Backend):
         return coremltools.__version__
 
     @property
+    def rows_version(self) -> str:
+        """The release of the systems that packages are made for by default: rows speak of those, not of coremltools."""
+        return str(DEFAULTS["minimum_target"])
+
+    @property
     def matrix(self) -> Sequence[Support]:
         """One row per translation."""
         return rows()

@@ -7,10 +7,9 @@ from functools import cache
 
 from ...ir import ops  # noqa: F401  (registers the operator classes)
 from ...ir.graph import Node
-from ...ir.op import OPS, Op
+from ...ir.op import OPS
 from ...ir.ops.random import Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
-from ...passes.decompose.base import decompositions_of
-from ..backend import Support, Verdict
+from ..support import Support, Verdict, with_substitutes
 from . import emit as _emit  # noqa: F401  (registers the translations)
 from .emit.dispatch import judge
 from .emit.translation import DEFINITIONS, TRANSLATIONS, Translation
@@ -39,20 +38,19 @@ def rows() -> tuple[Support, ...]:
 
     found: list[Support] = []
     for (_, _), op in sorted(OPS.items()):
-        translations = TRANSLATIONS.get(op, ())
-        for t in translations:
-            found.append(Support(op, t.level, t.dtypes, _condition(t), t.since.text, "", t.evidence))
-        if translations:
-            continue
-        if op not in RANDOM and _taken_apart(op, rewritten_classes()):
-            found.append(Support(op, "decomposed", None, None, Release.IOS15.text, "", DECOMPOSED))
-        else:
-            found.append(Support(op, "none", frozenset(), None, "", "", DEFINITIONS))
-    return tuple(found)
+        for t in TRANSLATIONS.get(op, ()):
+            found.append(Support(op, t.level, t.dtypes, _condition(t), t.since.text, "", t.evidence, "probe"))
+        if op not in TRANSLATIONS:
+            found.append(Support(op, "none", frozenset(), None, Release.IOS15.text, "", DEFINITIONS, "schema"))
+    random = [row for row in found if row.op in RANDOM]
+    others = [row for row in found if row.op not in RANDOM]
+    return tuple([*with_substitutes(others, rewritten_classes(), _tried, DECOMPOSED), *random])
 
 
-def _taken_apart(op: type[Op], rewritten: frozenset[type[Op]]) -> bool:
-    return op in rewritten or any(d.error is None for d in decompositions_of(op))
+def _tried(node: Node) -> Verdict:
+    from .backend import CoreMlBackend
+
+    return CoreMlBackend().support(node)
 
 
 def problems(nodes: Sequence[Node], release: Release) -> list[tuple[Node, Verdict]]:

@@ -15,7 +15,7 @@ from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
 from .boundary import Boundary
 from .constants import CONSTANTS_FILE, constants_bytes
-from .matrix import judge, problems, rows
+from .matrix import full_rows, judge, problems
 from .session import OpenVinoSession, runtime_properties
 
 MODEL_FILE = "model.xml"
@@ -60,7 +60,7 @@ class OpenVinoBackend(Backend):
     @property
     def matrix(self) -> Sequence[Support]:
         """One row per operator class."""
-        return rows()
+        return full_rows()
 
     def support(self, node: Node) -> Verdict:
         """How a node runs, the rewrites included."""

@@ -30,7 +30,7 @@ from ...ir.ops.signal import DFT
 from ...ir.ops.training import Adagrad, Adam, Momentum
 from ...ir.ops.unary import Det
 from ...ir.ops.vision import SpaceToDepth
-from ..support import Condition, Level, Support, Verdict
+from ..support import Condition, Level, Support, Verdict, with_substitutes
 from .rewrites.functions import attention_problem
 from .rewrites.linear_maps import resize_problem
 from .rewrites.passes import contributed_rules
@@ -40,6 +40,7 @@ SINCE = "2026.4"
 SUITE = "ONNX backend suite, OpenVINO 2026.4.1 on the CPU in float32"
 PROBE = "probe of OpenVINO 2026.4.1 on the CPU against numpy"
 DECOMPOSED = "exact decomposition"
+CARRIED = "values of other element types stand in, without rounding"
 
 FOREIGN = frozenset(
     (DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ, DType.INT2, DType.UINT2, DType.STRING, DType.COMPLEX64, DType.COMPLEX128,
@@ -195,6 +196,28 @@ def rows() -> tuple[Support, ...]:
         else:
             found.append(Support(op, "none", frozenset(), None, SINCE, "", SUITE, "probe"))
     return tuple(sorted(found, key=lambda row: (row.op.domain, row.op.op_name)))
+
+
+@cache
+def full_rows() -> tuple[Support, ...]:
+    """The rows, with those of element types that OpenVINO lacks where values of other types can stand in."""
+
+    def tried(node: Node) -> Verdict:
+        from .trial import judge_rewritten
+
+        verdict = judge(node)
+        return verdict if verdict.runs else judge_rewritten(node, verdict)
+
+    random = [row for row in rows() if row.level == "none"]
+    known = [row for row in rows() if row.level != "none"]
+    return tuple(sorted([*with_substitutes(known, carriers(), tried, CARRIED), *random], key=lambda row: (row.op.domain, row.op.op_name)))
+
+
+def carriers() -> list[type[Op]]:
+    """The operators that only move elements or convert them: they take element types that OpenVINO lacks in wider ones."""
+    from .foreign import MOVING
+
+    return [op for (domain, name), op in sorted(OPS.items()) if not domain and (name in MOVING or name in ("CastLike", "DequantizeLinear"))]
 
 
 @cache

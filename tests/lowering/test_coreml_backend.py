@@ -258,7 +258,7 @@ def test_matrix_tells_the_truth_about_nodes() -> None:
     assert {row.level for row in target.matrix} <= {"native", "decomposed", "partial", "none"}
     assert all(row.evidence for row in target.matrix)
     norm = [row for row in target.matrix if row.op.op_name == "LayerNormalization"]
-    assert [row.since for row in norm] == ["iOS15"] and norm[0].level == "native" and "layer_norm" in norm[0].evidence
+    assert {row.since for row in norm} == {"iOS15"} and norm[0].level == "native" and "layer_norm" in norm[0].evidence
     mish = model_of([helper.make_node("HardSwish", ["x"], ["y"])], [("x", F, [2])], [("y", F, [2])])
     assert [target.support(node).level for node in mish.graph] == ["decomposed"]
     assert not problems(list(mish.graph), Release.IOS15)
