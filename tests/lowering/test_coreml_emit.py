@@ -57,6 +57,7 @@ PER_AXIS = {"s": np.array([0.1, 0.2], np.float32), "z": np.array([3, 9], np.uint
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str, int, dict[str, Any]]] = [
     *((op, {"x": floats(3, 4)}, {}, "x", 1, {}) for op in PLAIN),
     *((op, {"x": floats(3, 4, low=0.2, high=0.9)}, {}, "x", 1, {}) for op in "Acos Asin Atanh Log Reciprocal Sqrt".split()),
+    ("ThresholdedRelu", {"x": np.array([-1.5, 0.5, 1.0, 1.5], np.float32)}, {}, "x", 1, {"alpha": 0.5}),
     ("Acosh", {"x": floats(3, 4, low=1.0, high=9.0)}, {}, "x", 1, {}),
     *((op, {"a": floats(3, 4), "b": floats(4)}, {}, "a b", 1, {}) for op in PAIRED),
     ("Div", {"a": np.array([7, -7, 7, -7], np.int32), "b": np.array([2, 2, -2, -2], np.int32)}, {}, "a b", 1, {}),

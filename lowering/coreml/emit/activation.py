@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....ir.graph import Node
@@ -40,10 +42,23 @@ def integer_relu(e: Emission, node: Node) -> None:
     e.bind(node, e.mil.maximum(x=x, y=e.like(0, x)))
 
 
-@translates(Elu, LeakyRelu, ThresholdedRelu)
+@translates(ThresholdedRelu)
+def thresholded(e: Emission, node: Node) -> None:
+    """What lies above alpha: MIL keeps alpha itself too, so that it is given the next number."""
+    op, x = node.op, e.operand(node)
+    assert isinstance(op, ThresholdedRelu)
+    e.bind(node, e.mil.thresholded_relu(x=x, alpha=next_number(e.like(op.alpha, x))))
+
+
+def next_number(number: Any) -> Any:
+    """The smallest number of the same type that is greater."""
+    return np.nextafter(number, number.dtype.type(np.inf))
+
+
+@translates(Elu, LeakyRelu)
 def sloped(e: Emission, node: Node) -> None:
     """Activations with the parameter alpha."""
-    names = {Elu: "elu", LeakyRelu: "leaky_relu", ThresholdedRelu: "thresholded_relu"}
+    names = {Elu: "elu", LeakyRelu: "leaky_relu"}
     x = e.operand(node)
     e.bind(node, getattr(e.mil, names[type(node.op)])(x=x, alpha=e.like(node.op.alpha, x)))  # type: ignore[attr-defined]
 

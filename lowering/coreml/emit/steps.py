@@ -9,6 +9,7 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.ops.recurrent import GRU, LSTM
+from .activation import next_number
 from .context import Emission
 
 _PARAMETERS = {"affine": (1.0, 0.0), "hardsigmoid": (0.2, 0.5), "scaledtanh": (1.0, 1.0)}
@@ -114,9 +115,10 @@ class Cell(ABC):
             return mil.sigmoid_hard(x=x, alpha=a, beta=b)
         if name == "scaledtanh":
             return mil.mul(x=mil.tanh(x=mil.mul(x=x, y=b)), y=a)
-        if name in ("leakyrelu", "thresholdedrelu", "elu"):
-            functions = {"leakyrelu": mil.leaky_relu, "thresholdedrelu": mil.thresholded_relu, "elu": mil.elu}
-            return functions[name](x=x, alpha=a)
+        if name == "thresholdedrelu":
+            return mil.thresholded_relu(x=x, alpha=next_number(a))
+        if name in ("leakyrelu", "elu"):
+            return (mil.leaky_relu if name == "leakyrelu" else mil.elu)(x=x, alpha=a)
         return getattr(mil, name)(x=x)
 
     def split(self, gates: Any, count: int) -> Any:
