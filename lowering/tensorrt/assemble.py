@@ -156,6 +156,8 @@ class Assembly:
             names_of = ", ".join(self.ranges[0])
             reason = f"no guess at the ranges of the dimensions fits ({names_of}); state them with the option profiles"
             raise refuse_model(TARGET, "dynamic-shape", reason, notes=[first.reason])
+        if "Assertion" in first.reason and any(node.regions for node in self.model.graph.walk()):
+            first = Refusal(first.reason, "control-flow")  # the library's own assertions fail on branches and loops
         raise self._refused(first, f"TensorRT's builder ({'+'.join(names)})")
 
     def _refused(self, said: Refusal, who: str) -> Diagnostic:

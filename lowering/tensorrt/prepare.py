@@ -13,7 +13,7 @@ from ...passes.manager import run_passes
 from ..artifact import Loss
 from .carry import carry
 from .precision import lower_precision
-from .quantization import make_symmetric
+from .quantization import listed, make_symmetric
 
 CLEANUP = "fix(fold-constants,remove-no-ops,common-subexpressions,dead-code)"
 
@@ -60,8 +60,3 @@ def _separate_outputs(graph: Graph) -> None:
         if value.producer is None or value in seen:
             graph.set_output(index, graph.add(Identity(), value))
         seen.add(graph.outputs[index])
-
-
-def listed(names: tuple[str, ...]) -> str:
-    """The first names, and how many there are beyond."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -6,7 +6,7 @@ floating point, exactly too, and reported: the operators around it do not run in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,12 @@ CARRIED = frozenset((DType.INT8, DType.INT4, DType.FLOAT8E4M3FN, DType.FLOAT4E2M
 """The element types that quantised tensors can have."""
 
 
+def listed(names: Iterable[str]) -> str:
+    """The first names, and how many there are beyond."""
+    found = list(names)
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
 def make_symmetric(graph: Graph, capabilities: Sequence[str] = ()) -> list[Loss]:
     """Rewrite the quantisation of a graph, in place; gives what could not stay quantised.
 
@@ -44,7 +50,10 @@ def make_symmetric(graph: Graph, capabilities: Sequence[str] = ()) -> list[Loss]
     context = Context()
     context.extras[LOSSES], context.extras[CAPABILITIES] = [], tuple(capabilities)
     apply_rules(graph, index_of(GROUP), context)
-    return list(dict.fromkeys(context.extras[LOSSES]))
+    found: dict[tuple[str, str], list[str]] = {}
+    for loss in context.extras[LOSSES]:
+        found.setdefault((loss.kind, loss.what), []).append(loss.where)
+    return [Loss(kind, listed(dict.fromkeys(names)), f"{len(names)} nodes: {what}") for (kind, what), names in found.items()]
 
 
 @rewrites_op(DequantizeLinear, name="tensorrt-dequantize", group=GROUP)
@@ -60,7 +69,10 @@ def dequantize(node: Node, b: Rewriter) -> Result:
     if signed is not None:
         return b.add(node.op, signed, scale)
     if x.data is not None and scale.data is not None and (zero is None or zero.data is not None):
-        _lose(b, node, "zero-point" if not _is_symmetric(zero) else "quantisation", f"the constant {x.dtype} tensor is stored dequantised")
+        if x.dtype is not DType.INT32:  # biases are added in float anyway
+            _lose(
+                b, node, "zero-point" if not _is_symmetric(zero) else "quantisation", f"the constant {x.dtype} tensor is stored dequantised"
+            )
         array = node.op.evaluate(x.data.numpy(), scale.data.numpy(), None if zero is None or zero.data is None else zero.data.numpy())
         return b.constant(array, node.output.dtype)
     if x.rank is None or scale.rank is None:

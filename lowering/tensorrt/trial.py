@@ -12,18 +12,21 @@ from ...ir.dtypes import DType
 from ...ir.graph import Graph, Node, Value
 from ...ir.model import Model
 from ...ir.op import Opaque
+from ...ir.ops.random import Dropout
 from ...ir.types import OptionalType, SequenceType, TensorType, bind, map_dims
+from ...passes.values import uniform_number
 from .carry import CARRIERS, carry
 from .engine import Parsed, Refusal, build, parse, silence, tensors
 from .sdk import Sdk, load
 from .shapes import profile_of, symbols_of
 
-BUILT = frozenset(
-    "Attention NonMaxSuppression QuantizeLinear DequantizeLinear Cast CastLike RotaryEmbedding Gemm MatMul Conv ConvTranspose".split()
-)
+BUILT = frozenset("Attention NonMaxSuppression RotaryEmbedding QuantizeLinear DequantizeLinear Gemm MatMul Conv ConvTranspose".split())
 """Operators of which the parser takes more than the builder, or the builder more on some GPUs: their trial builds an engine too."""
-ANYWHERE = frozenset("Gemm MatMul Conv ConvTranspose".split())
-"""Those of them that only GPUs before SM80 refuse."""
+PRODUCTS = frozenset("Gemm MatMul Conv ConvTranspose".split())
+"""Those that only GPUs before SM80 refuse."""
+RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
+QUANTISERS = frozenset("QuantizeLinear DequantizeLinear".split())
+"""Those that only some GPUs refuse, for some element types."""
 OLD = "SM75"
 SAMPLE_SIZE, SAMPLE_RANGE = 8, (1, 8, 16)  # of symbolic dimensions in trial builds
 BUILT_ELEMENTS = 1 << 20  # constants up to this size take part in trial builds
@@ -53,7 +56,7 @@ def _judge(node: Node, capabilities: Sequence[str]) -> Refusal | None:
         found = None if value is None else _type_problem(value)
         if found is not None:
             return found
-    if not node.op.pure:
+    if _is_random(node):
         return Refusal("its result is random", "random")
     sdk = load()
     if node.regions or isinstance(node.op, Opaque):
@@ -71,11 +74,27 @@ def _judge(node: Node, capabilities: Sequence[str]) -> Refusal | None:
     if isinstance(parsed, list):
         return parsed[0]
     found = disagreement(sdk, parsed, graph)
-    if found is not None or not capabilities or node.op.op_name not in BUILT:
+    if found is not None or not _needs_build(node, capabilities):
         return found
-    if node.op.op_name in ANYWHERE and OLD not in capabilities:
-        return None
     return _build_problem(sdk, node, capabilities)
+
+
+def _is_random(node: Node) -> bool:
+    if isinstance(node.op, Dropout):
+        training = node.operand(2)
+        return training is not None and uniform_number(training) != 0
+    return not node.op.domain and node.op.op_name in RANDOM
+
+
+def _needs_build(node: Node, capabilities: Sequence[str]) -> bool:
+    """Whether only the builder can tell."""
+    name = node.op.op_name
+    if not capabilities or name not in BUILT:
+        return False
+    if name in PRODUCTS:
+        return OLD in capabilities
+    values = [v for v in (*node.inputs, *node.outputs) if v is not None and v.dtype is not None]
+    return name not in QUANTISERS or any(v.dtype.bits < 8 or v.dtype.bits == 8 and v.dtype.is_float for v in values if v.dtype)
 
 
 def _build_problem(sdk: Sdk, node: Node, capabilities: Sequence[str]) -> Refusal | None:

@@ -213,6 +213,38 @@ def test_unsupported_attributes_are_spelled_out(tmp_path: Path) -> None:
     assert bundle.manifest["lowering"]["engines"]
 
 
+def test_training_statistics_are_spelled_out(tmp_path: Path) -> None:
+    node = helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "rm", "rv"], training_mode=1, momentum=0.8)
+    rng = np.random.default_rng(0)
+    weights = {name: rng.uniform(0.5, 2, 3).astype(np.float32) for name in "sbmv"}
+    outputs = [(name, TensorProto.FLOAT, None) for name in ("y", "rm", "rv")]
+    bundle = compiled(model_of([node], [("x", TensorProto.FLOAT, [4, 3, 5])], outputs, weights), tmp_path / "bundle")
+    x = rng.standard_normal((4, 3, 5)).astype(np.float32)
+    found, mean, variance = run(bundle, x=x), x.mean((0, 2)), x.var((0, 2))
+    np.testing.assert_allclose(found["rm"], 0.8 * weights["m"] + 0.2 * mean, rtol=1e-5)
+    np.testing.assert_allclose(found["rv"], 0.8 * weights["v"] + 0.2 * variance, rtol=1e-5)
+    normal = (x - mean[:, None]) / np.sqrt(variance[:, None] + 1e-5) * weights["s"][:, None] + weights["b"][:, None]
+    np.testing.assert_allclose(found["y"], normal, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_native_in_float16_only(tmp_path: Path) -> None:
+    """The builder has attention kernels for 16 bits; in float32 it is spelled out."""
+    graph = helper.make_graph(
+        [helper.make_node("Attention", ["q", "k", "v"], ["y"], name="attention")],
+        "main",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2, 16, 32]) for name in "qkv"],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2, 16, 32])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
+    used = {}
+    for precision in ("f32", "f16"):
+        model = read_model_bytes(proto.SerializeToString())
+        bundle = compiled(model, tmp_path / precision, precision=precision, profiles="n=1:2:4")
+        used[precision] = {node.op_type for node in onnx.load(bundle.folder / "model.onnx").graph.node}
+        assert bundle.manifest["lowering"]["engines"]
+    assert "Attention" in used["f16"] and "Attention" not in used["f32"] and "Softmax" in used["f32"]
+
+
 def test_the_gap_list_names_nodes_and_what_removes_them() -> None:
     nodes = [
         helper.make_node("MatMulInteger", ["x", "w"], ["a"], name="product"),
