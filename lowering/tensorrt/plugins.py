@@ -11,10 +11,9 @@ from ...ir.graph import Node
 from ...ir.model import Model
 from ...ir.op import Opaque
 from ...ir.ops.quantize import DequantizeLinear, QuantizeLinear
-from ...passes.context import Context
 from ...passes.manager import run_passes
 from .legalize import NAME, illegality
-from .quantization import LOSSES, make_symmetric
+from .quantization import make_symmetric
 from .trial import alone, objection
 
 
@@ -77,8 +76,6 @@ def _removal(node: Node, capabilities: Sequence[str]) -> tuple[tuple[str, ...], 
     graph = clone_graph(alone(node))
     text = f"{NAME}{{capabilities=[{','.join(capabilities)}]}}" if capabilities else NAME
     change = run_passes(graph, text)
-    context = Context()
-    context.extras[LOSSES] = []
     make_symmetric(graph, capabilities)
     if any(objection(left, capabilities) is not None for left in graph.walk()):
         return (), ()

@@ -40,8 +40,7 @@ def prepare(model: Model, settings: Mapping[str, Any], capabilities: Sequence[st
     model = model.copy()
     graph = model.graph
     losses = make_symmetric(graph, capabilities)
-    if losses:
-        run_passes(graph, CLEANUP)
+    run_passes(graph, CLEANUP)
     carried = carry(graph)
     if carried.doubles:
         losses.append(Loss("precision", listed(carried.doubles), f"{len(carried.doubles)} float64 values are computed in float32"))

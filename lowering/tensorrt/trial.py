@@ -24,9 +24,9 @@ BUILT = frozenset("Attention NonMaxSuppression RotaryEmbedding QuantizeLinear De
 """Operators of which the parser takes more than the builder, or the builder more on some GPUs: their trial builds an engine too."""
 PRODUCTS = frozenset("Gemm MatMul Conv ConvTranspose".split())
 """Those that only GPUs before SM80 refuse."""
-RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
 QUANTISERS = frozenset("QuantizeLinear DequantizeLinear".split())
 """Those that only some GPUs refuse, for some element types."""
+RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
 OLD = "SM75"
 SAMPLE_SIZE, SAMPLE_RANGE = 8, (1, 8, 16)  # of symbolic dimensions in trial builds
 BUILT_ELEMENTS = 1 << 20  # constants up to this size take part in trial builds
