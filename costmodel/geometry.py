@@ -4,7 +4,8 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 
 - gemm, gemv: batch, m, n, k; ``fixed`` is 1 when the right operand is constant and can be packed once
 - conv-*: batch, groups, inputs and outputs (channels of one group), positions (of the result), area (of the operand), taps, width
-  (the innermost spatial axis of the result), stride (product of the strides)
+  (the innermost spatial axis of the result), stride (product of the strides), edge (positions of a row beside padding), skipped (taps
+  over all positions of a channel that lie in the padding above and below)
 - attention: batch, heads, shared (heads of keys and values), queries, keys, size, value_size, projection (multiply-accumulates)
 - normalization, softmax: rows, columns
 - reduction: elements, results, run (elements that follow each other in memory before the reduced position changes)
@@ -16,7 +17,7 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,14 +209,29 @@ def _convolution(node: Node, im2col: bool) -> Geometry | None:
     sizes: dict[str, Dim] = {
         "batch": data[0], "groups": groups, "inputs": per_group_in, "outputs": per_group_out, "positions": product(positions),
         "area": product(area), "taps": taps, "width": positions[-1], "stride": product(tuple(strides)),
+        **_borders(node, weight[2:], strides, positions),
     }  # fmt: skip
     if groups != 1:
         kernel = "conv-depthwise" if per_group_in == 1 else "conv-grouped"
     else:
         kernel = "conv-im2col" if im2col and taps != 1 and node.op.domain != BLOCKED else "conv-direct"
     form = "pointwise" if taps == 1 else "transposed" if "Transpose" in name else ""
+    if kernel == "conv-depthwise" and node.op.domain != BLOCKED and not last:
+        form = "" if taps == 9 and sizes["stride"] == 1 else "strided" if taps == 9 else "wide"
     layout = "blocked" if node.op.domain == BLOCKED else "last" if last else ""
     return Geometry(kernel, sizes, "-".join(part for part in (layout, form) if part))
+
+
+def _borders(node: Node, kernel: Sequence[Any], strides: Sequence[int], positions: Sequence[Dim]) -> dict[str, Dim]:
+    """What the padding does in blocked layouts: ``edge`` positions of a row see it from the sides, ``skipped`` taps from above and below."""
+    pads, rank = _attribute(node, "pads") or (), len(kernel)
+    if node.op.domain != BLOCKED or len(pads) != 2 * rank or rank != 2 or not all(type(k) is int for k in kernel):
+        return {"edge": 0, "skipped": 0}
+    down, across = (strides[0], strides[1]) if len(strides) == 2 else (1, 1)
+    edge = -(-pads[1] // across) + -(-pads[3] // across)
+    rows = sum(max(0, pad - i * down) for pad in (pads[0], pads[2]) for i in range(pad))
+    width = positions[-1]
+    return {"edge": min(edge, width) if type(width) is int else edge, "skipped": rows * kernel[1] * width}
 
 
 # -- attention ---------------------------------------------------------------------------------------------------------

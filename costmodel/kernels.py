@@ -18,6 +18,10 @@ Size = Any  # int, Expr or an array of float64
 Sizes = Mapping[str, Size]
 CONTRACTIONS = ("gemm", "gemv", "conv-direct", "conv-im2col", "conv-depthwise", "conv-grouped", "attention", "recurrent")
 
+PANEL = 12  # rows of a result that the inner kernels of matrix products keep in registers
+TOGETHER = 6  # positions of a row that the inner kernels of convolutions in blocked layouts compute at once …
+SETS = 4  # … and for how many vectors of filters
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -66,17 +70,27 @@ def padded(size: Size, unit: int) -> Size:
 def _gemm(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     batch, m, n, k = s["batch"], s["m"], s["n"], s["k"]
     grown = batch * padded(m, b.rows) * padded(n, b.columns) * padded(k, b.depth)
-    return batch * m * n * k, grown, batch * k * n * (1 - s["fixed"]), batch * m * k, batch * m * n, s["flops"]
+    panels = batch * ceiling(m, PANEL) * padded(n, b.columns) * k
+    return batch * m * n * k, grown, batch * k * n * (1 - s["fixed"]), batch * m * k, batch * m * n, panels, batch, s["flops"]
 
 
 def _convolution(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     batch, groups, positions = s["batch"], s["groups"], s["positions"]
     depth = s["inputs"] * s["taps"]
     macs = batch * groups * positions * s["outputs"] * depth
-    grown = batch * groups * padded(positions, b.rows) * padded(s["outputs"], b.columns) * padded(depth, b.depth)
+    filters = padded(s["outputs"], b.columns)
+    grown = batch * groups * padded(positions, b.rows) * filters * padded(depth, b.depth) - batch * groups * filters * s["inputs"] * s["skipped"]
     results = batch * groups * s["outputs"] * positions
     weights = groups * s["outputs"] * depth
-    return macs, grown, results, batch * groups * s["inputs"] * s["area"], weights, s["flops"]
+    panels = batch * groups * ceiling(s["outputs"], PANEL) * padded(positions, b.columns) * depth
+    singles = batch * groups * ceiling(s["outputs"], SETS * b.columns) * _singles(s) * depth
+    return macs, grown, results, batch * groups * s["inputs"] * s["area"], weights, panels, singles, s["flops"]
+
+
+def _singles(s: Sizes) -> Size:
+    """Positions that kernels for several positions of a row at once leave over: beside the padding, and at the end of a row."""
+    inner = s["width"] - s["edge"]
+    return s["positions"] // largest(s["width"], 1) * (s["edge"] + inner - inner // TOGETHER * TOGETHER)
 
 
 def _unfolded(s: Sizes, b: Blocks) -> tuple[Size, ...]:
@@ -87,9 +101,10 @@ def _unfolded(s: Sizes, b: Blocks) -> tuple[Size, ...]:
 def _depthwise(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     channels = s["groups"] * s["outputs"]
     macs = s["batch"] * channels * s["positions"] * s["taps"] * s["inputs"]
-    grown = s["batch"] * padded(channels, b.columns) * s["positions"] * s["taps"] * s["inputs"]
+    grown = s["batch"] * padded(channels, b.columns) * (s["positions"] * s["taps"] - s["skipped"]) * s["inputs"]
+    singles = s["batch"] * ceiling(channels, b.columns) * _singles(s) * s["taps"]
     rows = s["batch"] * channels * (s["positions"] // largest(s["width"], 1))
-    return macs, grown, s["batch"] * channels * s["positions"], s["batch"] * s["groups"] * s["inputs"] * s["area"], rows, s["flops"]
+    return macs, grown, s["batch"] * channels * s["positions"], s["batch"] * s["groups"] * s["inputs"] * s["area"], rows, singles, s["flops"]
 
 
 def _grouped(s: Sizes, b: Blocks) -> tuple[Size, ...]:
@@ -143,8 +158,8 @@ def _columns_scratch(s: Sizes) -> tuple[Size, int]:
     return s["batch"] * s["groups"] * s["positions"] * s["inputs"] * s["taps"], 2
 
 
-_PRODUCT = ("macs", "padded", "packed", "left", "results", "flops")
-_CONV = ("macs", "padded", "results", "operand", "weights", "flops")
+_PRODUCT = ("macs", "padded", "packed", "left", "results", "panels", "calls", "flops")
+_CONV = ("macs", "padded", "results", "operand", "weights", "panels", "singles", "flops")
 KERNELS: dict[str, KernelClass] = {
     k.name: k
     for k in (
@@ -152,7 +167,7 @@ KERNELS: dict[str, KernelClass] = {
         KernelClass("gemv", _PRODUCT, _gemm),
         KernelClass("conv-direct", _CONV, _convolution),
         KernelClass("conv-im2col", (*_CONV, "columns"), _unfolded, _columns_scratch),
-        KernelClass("conv-depthwise", ("macs", "padded", "results", "operand", "rows", "flops"), _depthwise),
+        KernelClass("conv-depthwise", ("macs", "padded", "results", "operand", "rows", "singles", "flops"), _depthwise),
         KernelClass("conv-grouped", (*_CONV, "calls"), _grouped),
         KernelClass("attention", ("macs", "padded", "scores", "cache", "matrices", "projection", "flops"), _attention, _attention_scratch),
         KernelClass("recurrent", ("macs", "padded", "state", "steps", "flops"), _recurrent),

@@ -58,7 +58,8 @@ def ort_subject(
 
         model = read_model(written)
         schedule = schedule_of(model)
-    return Subject(_bound(session, feeds), schedule, bindings_of(model.graph, feeds), model, session)
+    outputs = len(session.get_outputs())
+    return Subject(_bound(session, feeds), schedule, bindings_of(model.graph, feeds), model, session, outputs)
 
 
 def schedule_of(model: Model) -> Schedule:

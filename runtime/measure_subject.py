@@ -25,6 +25,7 @@ class Subject:
         bindings: values of the schedule's symbols for these inputs.
         model: the optimised model as far as it can be read back; None otherwise.
         session: the runtime's own object.
+        outputs: how many results a run gives.
     """
 
     run: Callable[[], None]
@@ -32,6 +33,7 @@ class Subject:
     bindings: Mapping[str, int]
     model: Model | None = None
     session: Any = None
+    outputs: int = 1
 
 
 def bindings_of(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, int]:
