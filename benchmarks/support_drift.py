@@ -6,7 +6,7 @@ the routes of ``conformance_worker.py``). Where the three disagree the matrix ha
 
     refused   the verdict says that it runs, and compiling it is refused
     wrong     it compiles and gives another result (while ONNX Runtime gives the expected one), or fails or crashes when it runs
-    runs      the verdict is ``none``, and it compiles and gives the right result
+    runs      the verdict is ``none``, nothing of the ladder helps, and it compiles and gives the right result
     row       the row says ``none`` and the verdict that it runs, or an unconditional row says that it runs and the verdict is ``none``
     version   no row of the operator covers the installed version
     code      a verdict ``none`` without a reason code
@@ -132,14 +132,14 @@ def probe(target: str, chosen: Iterable[tuple[conformance_worker.Case, Any]], ti
                 record = worker.judge(path)
                 if record["status"] == "wrong" and reference.judge(path)["status"] == "wrong":
                     record["status"] = "pass"  # the expected values are closer than any runtime gets
-                yield _compared(case.name, node, matrix, version, runner.support(node), record)
+                yield _compared(case.name, node, matrix, version, runner.support(node), record, runner)
         finally:
             for process in (worker, reference):
                 process.close()
                 process.log.close()
 
 
-def _compared(name: str, node: Any, matrix: list[Any], version: str, verdict: Any, record: dict[str, Any]) -> Probe:
+def _compared(name: str, node: Any, matrix: list[Any], version: str, verdict: Any, record: dict[str, Any], runner: Any = None) -> Probe:
     from edgec.lowering.support import query
 
     operator = node.op.qualified_name
@@ -154,7 +154,7 @@ def _compared(name: str, node: Any, matrix: list[Any], version: str, verdict: An
         drift.append("refused")
     if observed in ("error", "crash") or observed == "wrong" and node.op.pure:  # what is random may differ
         drift.append("wrong")
-    if not verdict.runs and observed == "pass" and not _goes_anyway(node):
+    if not verdict.runs and observed == "pass" and (runner is None or not _goes_anyway(node, runner)):
         drift.append("runs")
     fed = any(v is not None and v.data is None for v in node.inputs)  # what is not folds
     if row == "none" and verdict.runs and fed or row in ("native", "decomposed") and not conditional and not verdict.runs:
@@ -168,14 +168,17 @@ def _compared(name: str, node: Any, matrix: list[Any], version: str, verdict: An
     return Probe(name, operator, dtype, row, verdict.level, verdict.code, verdict.reason, observed, detail[:300], tuple(drift))
 
 
-def _goes_anyway(node: Any) -> bool:
-    """Whether the portable passes remove or replace a node on every target."""
+def _goes_anyway(node: Any, runner: Any) -> bool:
+    """Whether a node that the target does not take by itself goes nevertheless: the portable passes remove it, or the ladder finds an
+    exact decomposition.
+    """
     import edgec
     from edgec.ir.clone import isolated_node
     from edgec.ir.model import Model
+    from edgec.lowering.ladder import Ladder
 
-    left = edgec.optimize(Model(isolated_node(node), opsets={"": 23})).graph.walk()
-    return all(type(other.op) is not type(node.op) for other in left)
+    portable = edgec.optimize(Model(isolated_node(node), opsets={"": 23}))
+    return all(step.goes for step in Ladder(runner).survey(portable))
 
 
 def report(target: str, version: str, probes: Sequence[Probe], limit: int) -> str:

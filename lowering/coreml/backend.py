@@ -64,8 +64,8 @@ class CoreMlBackend(Backend):
 
     @property
     def rows_version(self) -> str:
-        """The release of the systems that packages are made for by default: rows speak of those, not of coremltools."""
-        return str(DEFAULTS["minimum_target"])
+        """The newest release of the systems that packages are made for: rows speak of those, not of coremltools."""
+        return NEWEST.text
 
     @property
     def matrix(self) -> Sequence[Support]:
