@@ -63,6 +63,10 @@ def compile_for_several(
         "seconds": round(time.perf_counter() - began, 3),
     }
     lines = [f"{output}: {len(found.bundles)} of {len(found.entries)} bundles, {FILE}", "", comparison_table(found)]
+    assumed = next((e.facts["predicted"]["assumed"] for e in found.entries.values() if (e.facts.get("predicted") or {}).get("assumed")), {})
+    if assumed:
+        sizes = ", ".join(f"{name} = {size}" for name, size in assumed.items())
+        lines.append(f"latency and energy for {sizes}; --dim NAME=SIZE binds them")
     if report:
         lines += ["", timing.table()]
     emit(facts, as_json, "\n".join(lines))

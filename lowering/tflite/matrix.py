@@ -10,6 +10,7 @@ from ...ir.dtypes import DType
 from ...ir.graph import Node, Value
 from ...ir.op import EDGEC, OPS, Op, Opaque
 from ...ir.types import SequenceType, TensorType
+from ...passes.layout.spatial import GROUP as LAYOUT
 from ...passes.registry import rules_in
 from ..support import Support, Verdict, with_substitutes
 from .registry import EMISSIONS, SINCE, emission_of, load_emitters, no
@@ -38,7 +39,9 @@ def rows() -> tuple[Support, ...]:
 
 def _rewritten() -> list[type[Op]]:
     """The operators that the target's rules rewrite, or that the assignment of layouts turns into operators on channels-last tensors."""
-    rules = [cls for rule in rules_in(GROUP) for cls in rule.roots]
+    from . import rewrites  # noqa: F401  (registers the rules)
+
+    rules = [cls for rule in rules_in(GROUP, LAYOUT) for cls in rule.roots]
     layouts = [cls for (domain, name), cls in sorted(OPS.items()) if not domain and (EDGEC, f"ChannelsLast{name}") in OPS]
     return [*rules, *layouts]
 

@@ -150,3 +150,30 @@ def test_the_loss_report_names_metadata(edgec, model, tmp_path) -> None:
         "the manifest keeps labels, the artifact itself does not"
     ]
     assert {p.key for p in onnx.load(tmp_path / "b" / "ort" / "model.onnx").metadata_props} == {"labels"}
+
+
+def test_predictions(edgec, model, tmp_path) -> None:
+    status, out, _ = edgec("compile", model, "--target", "ort,openvino", "-o", tmp_path / "b", "--hardware", "orin-nano")
+    assert status == 0 and "latency" in out and "batch = 1" in out
+    found = json.loads((tmp_path / "b" / "compare.json").read_text())["targets"][0]["predicted"]
+    low, high = found["latency_range_s"]
+    assert 0 < low <= found["latency_s"] <= high and found["energy_j"] > 0 and found["assumed"] == {"batch": 1}
+    status, out, _ = edgec("support", model, "--target", "ort", "--hardware", "orin-nano", "--json")
+    seconds = [node["seconds"] for node in json.loads(out)["targets"][0]["nodes"]]
+    assert status == 0 and sum(s or 0 for s in seconds) > 0
+    assert edgec("compile", model, "-o", tmp_path / "c", "--hardware", "orin")[0] == 2 and not (tmp_path / "c").exists()
+
+
+def test_prices_of_hardware() -> None:
+    from edgec.ir.dtypes import DType
+    from edgec.ir.graph import Graph
+    from edgec.ir.ops.activation import Relu
+    from edgec.ir.types import TensorType
+    from edgec.prediction import price_on
+
+    graph = Graph()
+    small = graph.add(Relu(), graph.add_input("x", TensorType(DType.FLOAT, (8,))))
+    large = graph.add(Relu(), graph.add_input("y", TensorType(DType.FLOAT, (4096, 4096))))
+    price = price_on("orin-nano")
+    assert 0 < price([small.producer]) < price([large.producer])
+    assert price([small.producer, large.producer]) == pytest.approx(price([small.producer]) + price([large.producer]))
