@@ -12,6 +12,7 @@ from ....ir.graph import Node, Value
 from ....ir.op import Op, Opaque
 from ....ir.ops.cast import Cast
 from ....ir.serial.attributes import dtype_fields
+from ....ir.types import TensorType
 from ....passes.legalize import TYPED
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from ..matrix import judge
@@ -29,6 +30,8 @@ def in_float32(node: Node, b: Rewriter) -> Result:
         return None
     if all(v is None or v.dtype is not DType.DOUBLE for v in (*node.inputs, *node.outputs)) or judge(node).runs:
         return None
+    if any(not isinstance(v.type, TensorType) for v in (*node.inputs, *node.outputs) if v is not None):
+        return Decline("a sequence or optional value of float64", node)
     operands: list[Value | None] = []
     for value in node.inputs:
         if value is None or value.dtype is not DType.DOUBLE:
