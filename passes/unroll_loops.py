@@ -38,17 +38,28 @@ class UnrollLoops(Pass):
         innermost_first = [node for node in graph.walk() if isinstance(node.op, Loop | Scan)][::-1]
         for node in innermost_first:
             trips = trip_count(node)
-            if trips is None or trips > self.max_trips or node.graph is None:
+            if trips is None or node.graph is None or not self.takes(node):
+                if trips is not None and trips <= self.max_trips and not self._small(node, trips):
+                    context.note(self.name, f"{trips} iterations would be more than {self.max_nodes} nodes", node.where)
                 continue
-            if trips * sum(1 for _ in node.regions[0].walk()) > self.max_nodes:
-                context.note(self.name, f"{trips} iterations would be more than {self.max_nodes} nodes", node.where)
+            if not context.permit(self.name):
                 continue
-            states = len(node.inputs) - (2 if isinstance(node.op, Loop) else node.op.num_scan_inputs)  # type: ignore[attr-defined]
-            if (trips == 0 and len(node.outputs) > states) or not context.permit(self.name):
-                continue  # an empty stack has no elements to be built from
             _Unroller(node, node.graph, trips).run()
             unrolled += 1
         return Change.of("loop", unrolled)
+
+    def takes(self, node: Node) -> bool:
+        """Whether a node is a loop that this pass writes out."""
+        if not isinstance(node.op, Loop | Scan):
+            return False
+        trips = trip_count(node)
+        if trips is None or trips > self.max_trips or not self._small(node, trips):
+            return False
+        states = len(node.inputs) - (2 if isinstance(node.op, Loop) else node.op.num_scan_inputs)
+        return trips > 0 or len(node.outputs) <= states  # an empty stack has no elements to be built from
+
+    def _small(self, node: Node, trips: int) -> bool:
+        return trips * sum(1 for _ in node.regions[0].walk()) <= self.max_nodes
 
 
 def trip_count(node: Node) -> int | None:

@@ -11,6 +11,7 @@ from ...ir.graph import Node
 from ...ir.model import Model
 from ..artifact import Artifact, debug_handles
 from ..backend import Backend, Session, Support, Verdict, refuse
+from ..loops import UNROLL
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the pass)
 from .emit.dispatch import judge
@@ -82,7 +83,7 @@ class CoreMlBackend(Backend):
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline, then the rewrites with what they leave to fold."""
         target = options.get("minimum_target", DEFAULTS["minimum_target"])
-        return f"default,unroll-loops{{max_trips=256,max_nodes=20000}},fix(coreml-rewrites{{target={target}}},{CLEANUP})"
+        return f"default,{UNROLL},fix(coreml-rewrites{{target={target}}},{UNROLL},{CLEANUP})"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""

@@ -14,6 +14,7 @@ from ...passes.context import Context
 from ...passes.driver import apply_rules
 from ...passes.legalize import SUPPORT, Legalize
 from ...passes.registry import rules_in
+from ..loops import will_unroll
 from . import emit as _emit  # noqa: F401  (registers the translations)
 from . import integer_products as _integer_products  # noqa: F401  (registers its rule)
 from .emit.dispatch import judge
@@ -46,7 +47,9 @@ class CoreMlRewrites(Pass):
 
 
 def illegality(node: Node, release: Release) -> str | None:
-    """Why a node cannot be translated, None when it can."""
+    """Why a node cannot be translated, None when it can or when it is a loop that is written out."""
+    if will_unroll(node):
+        return None
     verdict = judge(node, release)
     return None if verdict.runs else verdict.reason
 

@@ -6,6 +6,7 @@ from ...ir.clone import isolated_node
 from ...ir.graph import Node
 from ...passes.manager import run_passes
 from ..backend import Verdict
+from ..loops import UNROLL
 from .emit.translation import DEFINITIONS
 from .matrix import problems
 from .versions import NEWEST
@@ -19,7 +20,7 @@ def judge_rewritten(node: Node, verdict: Verdict) -> Verdict:
         verdict: why it has none.
     """
     graph = isolated_node(node)
-    run_passes(graph, f"fix(coreml-rewrites{{target={NEWEST.text}}},fold-constants,fold-if,dead-code)")
+    run_passes(graph, f"fix(coreml-rewrites{{target={NEWEST.text}}},{UNROLL},fold-constants,fold-if,dead-code)")
     if problems(list(graph.walk()), NEWEST):
         return verdict
     names = ", ".join(sorted({n.op.op_name for n in graph.walk()}))

@@ -11,6 +11,7 @@ from ...ir.graph import Graph, Node
 from ...ir.model import Model
 from ..artifact import Artifact, Loss, debug_handles
 from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refuse_model, refuse_python
+from ..loops import UNROLL
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
 from .emitter import Emitter
@@ -21,7 +22,7 @@ from .writer import SIGNATURE_KEY, FlatModel
 
 MODEL_FILE = "model.tflite"
 CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,common-subexpressions,dead-code"
-TRIAL = "fix(tflite-rewrites,fold-constants,fold-if,dead-code)"
+TRIAL = f"fix(tflite-rewrites,{UNROLL},fold-constants,fold-if,dead-code)"
 DESCRIPTION = "compiled by edgec"
 
 
@@ -66,8 +67,7 @@ class TfLiteBackend(Backend):
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline, then LiteRT's rewrites with what they leave to fold, then the choice of layouts."""
-        unrolled = "unroll-loops{max_trips=256,max_nodes=20000}"
-        return f"materialize-weights,default,inline-regions,fix(tflite-rewrites,{unrolled},{CLEANUP}),assign-layout,fix({CLEANUP})"
+        return f"materialize-weights,default,inline-regions,fix(tflite-rewrites,{UNROLL},{CLEANUP}),assign-layout,fix({CLEANUP})"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""

@@ -13,6 +13,7 @@ from ....passes.driver import RuleIndex, apply_rules
 from ....passes.layout.spatial import GROUP as CHANNELS_LAST
 from ....passes.legalize import SUPPORT, Legalizer
 from ....passes.registry import rules_in
+from ...loops import will_unroll
 from ..matrix import judge
 from .group import GROUP
 
@@ -43,5 +44,7 @@ class TfLiteRewrites(Pass):
 
 
 def _objection(node: Node, opset: int) -> str | None:
+    if will_unroll(node):
+        return None
     verdict = judge(node)
     return None if verdict.runs else verdict.reason
