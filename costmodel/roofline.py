@@ -272,7 +272,7 @@ def level_traffic(sized: Sized, roofs: Roofs) -> Array:
         if matrix is not None:
             for position in range(1, len(roofs.levels)):
                 near = roofs.levels[position - 1].capacity / width
-                blocked = _blocked(matrix, near) * width
+                blocked = _blocked(matrix, near) * np.minimum(width, _touched_width(matrix, sized.bytes[group.kernels]))
                 through[position, group.kernels] = np.maximum(through[position, group.kernels], blocked)
         scratch = KERNELS[name].scratch
         if scratch is not None and not fused:
@@ -282,6 +282,12 @@ def level_traffic(sized: Sized, roofs: Roofs) -> Array:
                 outside = size > (roofs.levels[position - 1].capacity if position else 0.0)
                 through[position, group.kernels] += np.where(outside, passes * size, 0.0)
     return through
+
+
+def _touched_width(matrix: tuple[Array, Array, Array, Array], touched: Array) -> Array:
+    """Bytes per element that a product touches on average: fewer than its arithmetic has when the weights are narrow."""
+    batch, m, n, k = matrix
+    return touched / np.maximum(batch * (m * k + k * n + m * n), 1.0)
 
 
 def _blocked(matrix: tuple[Array, Array, Array, Array], near: Array) -> Array:

@@ -102,9 +102,10 @@ def _overhead(f: Findings) -> Advice | None:
 
 def _weights(f: Findings) -> Advice | None:
     moved = sum(n.bytes for n in f.prediction.nodes)
-    share = f.prediction.weight_bytes / moved if moved else 0.0
+    read = f.curve.weight_traffic if f.curve is not None else f.prediction.weight_bytes
+    share = min(read / moved, 1.0) if moved else 0.0
     memory = f.kind_share("memory")
-    if share < 0.5 or memory < 3 * SIGNIFICANT:
+    if share < 0.5 or memory < 3 * SIGNIFICANT or f.prediction.precision == "w4":
         return None
     narrow = {p: s for p, s in f.precisions.items() if p in ("w4", "w8", "i8") and s < f.seconds}
     best = min(narrow, key=lambda p: narrow[p], default="")

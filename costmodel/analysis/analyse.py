@@ -57,12 +57,13 @@ def analyse(
     slopes = elasticities(predictor, bindings, symbol)
     # the kernels of a backend's own graph are the graph whose structure is known; regions stand for nodes of the plain graph
     flat = subject.plain if _covers(prediction, subject) else subject.kernels
-    shares = node_shares(prediction, flat)
+    plain = subject.predictor(flat)
+    shares = node_shares(prediction, flat, plain.compiled)
     typical = typical_shares(prediction, shares)
     curve = batch_curve(predictor, symbol, batches, bindings) if symbol else None
     cases = []
     if fusion and flat is subject.plain and subject.kernels is not subject.plain:
-        cases = explain_fusion(subject.predictor(subject.plain).predict(bindings), prediction, subject.kernels, roofs)
+        cases = explain_fusion(plain.predict(bindings), prediction, subject.kernels, roofs)
     formats = precision_seconds(subject, bindings, roofs)
     capacity = subject.device.dram.bytes.value
     findings = Findings(
@@ -123,7 +124,7 @@ def phase_facts(
     dtype = next((k.dtype for k in kernels if k.macs != 0), "f32")
     peak, last = predictor.roofs.peak(dtype)[0].value, predictor.roofs.levels[-1].bandwidth.value
     ridge = peak / last
-    facts = {**phases.to_json(), "symbols": asdict(symbols), "ridge": ridge}
+    facts = {**phases.to_json(), "symbols": symbols.to_json(), "ridge": ridge}
     least = 1 if symbols.past else 0
     facts["intensity_prefill"] = float(phase_intensity(predictor, symbols, batch, prompt, least)[0])
     facts["intensity_decode"] = float(phase_intensity(predictor, symbols, batch, 1, max(prompt, least))[0])

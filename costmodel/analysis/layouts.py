@@ -14,10 +14,11 @@ from ..prediction import GraphPrediction
 from ..schedule import label
 
 MOST = 5  # kernels of each kind
+WINDOW = 128  # of each axis: longer walks look the same
 
 
 def layout_locality(graph: Graph, prediction: GraphPrediction, element_bytes: int = 4) -> list[dict[str, Any]]:
-    """Locality of the reduction of convolutions and products, the slowest first.
+    """Locality of the reduction of convolutions and products, the slowest first, in a window of `WINDOW` elements along every axis.
 
     For a convolution: the channels of one position, in NCHW and in NHWC. For a product: a column of the right operand as it lies
     (k rows of n) and transposed (n rows of k).
@@ -55,7 +56,7 @@ def _sizes(value: Value | None, values: Mapping[str, int]) -> tuple[int, ...] | 
         return None
     found = [substitute(d, {s: values[s] for s in d.symbols() if s in values}) if isinstance(d, Expr) else d for d in value.shape]
     sizes = [d for d in found if isinstance(d, int) and d > 0]
-    return tuple(sizes) if len(sizes) == len(found) else None
+    return tuple(min(d, WINDOW) for d in sizes) if len(sizes) == len(found) else None
 
 
 def _entry(node: str, what: str, layout: str, one: Any) -> dict[str, Any]:

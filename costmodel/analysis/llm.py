@@ -116,8 +116,9 @@ def config_of(table: Mapping[str, Any], where: str = "") -> LlmConfig:
 
 
 def decoder_graph(config: LlmConfig) -> Graph:
-    """The decoder: token identifiers ``[batch, sequence]`` and a key-value cache of length past in, logits of the last position and the
-    longer cache out. Its weights take no memory.
+    """The decoder: token identifiers ``[batch, sequence]`` and a key-value cache of length past in, logits of the last position out.
+
+    The cache is extended in its place, as runtimes do: it is read, and never copied. The weights take no memory.
     """
     from ...ir import ops  # noqa: F401  (registers the operators)
 
@@ -134,9 +135,8 @@ class _Decoder:
         ids = self.graph.add_input("input_ids", TensorType(DType.INT64, (batch, sequence)))
         table = self.weight("embedding", config.vocabulary, config.hidden)
         value = self.add("Gather", table, ids)
-        returned: list[Value] = []
         for layer in range(config.layers):
-            value = self.block(value, layer, returned)
+            value = self.block(value, layer)
         self.scope = "head/"
         value = self.norm(value, "final_norm")
         value = self.add("Slice", value, int64s([-1]), int64s([2**31]), int64s([1]))
@@ -145,9 +145,9 @@ class _Decoder:
             value = self.add("Gemm", flat, table, transB=1)
         else:
             value = self.linear(value, "logits", config.hidden, config.vocabulary)
-        self.graph.set_outputs([value, *returned], ["logits", *(f"present_{i}" for i in range(len(returned)))])
+        self.graph.set_outputs([value], ["logits"])
 
-    def block(self, value: Value, layer: int, returned: list[Value]) -> Value:
+    def block(self, value: Value, layer: int) -> Value:
         config = self.config
         self.scope = f"layers.{layer}/"
         batch, past = symbol(BATCH), symbol(PAST)
@@ -158,8 +158,7 @@ class _Decoder:
         q = self.linear(normed, "q", config.hidden, config.heads * config.size)
         k, v = (self.linear(normed, name, config.hidden, config.shared * config.size) for name in "kv")
         op = _operator("Attention", q_num_heads=config.heads, kv_num_heads=config.shared, is_causal=1)
-        node = self.graph.insert(op, [q, k, v, None, *old], outputs=3, name=self.scope + "attention")
-        returned += node.outputs[1:3]
+        node = self.graph.insert(op, [q, k, v, None, *old], outputs=1, name=self.scope + "attention")
         mixed = self.linear(node.outputs[0], "out", config.heads * config.size, config.hidden)
         if config.parallel:
             return self.add("Add", self.add("Add", value, mixed), self.feed_forward(normed, layer))

@@ -13,6 +13,7 @@ import numpy as np
 from ...ir.diagnostics import Diagnostic, code
 from ...ir.dims import Expr
 from ...ir.graph import Graph
+from ...ir.types import TensorType
 from ..evaluation import Array
 from ..geometry import ATTENTIONS, is_view
 from ..predict import Predictor
@@ -37,12 +38,18 @@ class PhaseSymbols:
         sequence: new tokens of a step.
         past: tokens in the cache; empty when the model keeps none.
         total: symbols that stand for past and new tokens together.
+        caches: the types of the inputs that hold past keys and values.
     """
 
     batch: str
     sequence: str
     past: str = ""
     total: tuple[str, ...] = ()
+    caches: tuple[TensorType, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"batch": self.batch, "sequence": self.sequence, "past": self.past, "total": list(self.total)}
 
     def bind(self, batch: Any, sequence: Any, past: Any) -> dict[str, Any]:
         """Values of all symbols; a model without cache reads all tokens again."""
@@ -62,6 +69,7 @@ def phase_symbols(graph: Graph) -> PhaseSymbols:
         Diagnostic: E1022 when there is no symbolic sequence.
     """
     past = [name for value in graph.inputs if (name := _past_symbol(value))]
+    caches = [value.type for value in graph.inputs if _past_symbol(value) and isinstance(value.type, TensorType)]
     tokens = [v for v in graph.inputs if v.shape is not None and len(v.shape) >= 2 and not _past_symbol(v)]
     tokens.sort(key=lambda v: not v.dtype.is_integer if v.dtype is not None else True)
     for value in tokens:
@@ -70,7 +78,7 @@ def phase_symbols(graph: Graph) -> PhaseSymbols:
         if isinstance(names[1], str) and names[1] and names[1] not in past and "total" not in names[1]:
             batch = names[0] if isinstance(names[0], str) else ""
             others = _other_symbols(graph, {batch, names[1], *past})
-            return PhaseSymbols(batch, names[1], past[0] if past else "", others)
+            return PhaseSymbols(batch, names[1], past[0] if past else "", others, tuple(caches))
     raise Diagnostic(E_PHASES, "no input is a sequence of symbolic length", hint="export the model with dynamic axes")
 
 
@@ -211,11 +219,16 @@ def generation_phases(
     weights = float(first.weight_bytes[0])
     init = tuple(2.0 * weights / rate for rate in (last.high, last.value, last.low))
     post = tuple(generated * batch * vocabulary * 4.0 / rate for rate in (last.high, last.value, last.low))
-    end = symbols.bind(batch, 1, prompt + generated - 1)
-    kv = float(predictor.compiled.at({**others, **end}).values[predictor.kv_row, 0]) if symbols.past else 0.0
+    end = {**others, **symbols.bind(batch, 1, prompt + generated)}
+    kv = sum(_size(predictor.compiled.schedule.precision.bytes(cache), end) for cache in symbols.caches)
     return Phases(
         batch, prompt, generated, _range(init), _range(first.seconds[:, 0]), decode, _range(post), _range(joules), bool(symbols.past), kv
     )
+
+
+def _size(dim: Any, values: Mapping[str, Any]) -> float:
+    found = dim.substitute({name: int(values[name]) for name in dim.symbols() if name in values}) if isinstance(dim, Expr) else dim
+    return float(found) if isinstance(found, int) else 0.0
 
 
 def _least_past(symbols: PhaseSymbols) -> int:

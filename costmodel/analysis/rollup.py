@@ -12,7 +12,7 @@ from ..compiled import CompiledSchedule
 from ..geometry import ATTENTIONS
 from ..kernels import CONTRACTIONS
 from ..prediction import GraphPrediction, Prediction
-from ..schedule import label
+from ..schedule import build_schedule, label
 from .roles import ATTENTION_PARTS, Role, find_roles
 
 Scopes = Mapping[str, Sequence[str]]
@@ -34,15 +34,16 @@ class Shares:
     split: bool
 
 
-def node_shares(prediction: GraphPrediction, graph: Graph) -> list[list[Shares]]:
+def node_shares(prediction: GraphPrediction, graph: Graph, compiled: CompiledSchedule | None = None) -> list[list[Shares]]:
     """The roles of every node of a prediction, in its order.
 
     Args:
         prediction: of this graph, or of its nodes grouped into kernels.
         graph: the graph before grouping.
+        compiled: its schedule, when it was made already.
     """
     roles = find_roles(graph)
-    flops = _flops(graph, prediction.bindings)
+    flops = _flops(compiled or CompiledSchedule(build_schedule(graph)), prediction.bindings)
     parts = _fused_parts(graph, prediction)
     found: list[list[Shares]] = []
     for node in prediction.nodes:
@@ -61,10 +62,7 @@ def node_shares(prediction: GraphPrediction, graph: Graph) -> list[list[Shares]]
     return found
 
 
-def _flops(graph: Graph, bindings: Mapping[str, int]) -> dict[str, float]:
-    from ..schedule import build_schedule
-
-    compiled = CompiledSchedule(build_schedule(graph))
+def _flops(compiled: CompiledSchedule, bindings: Mapping[str, int]) -> dict[str, float]:
     known = {name: value for name, value in bindings.items() if name in (*compiled.schedule.inputs, *compiled.schedule.free)}
     sized = compiled.at(known)
     return {kernel.name: float(sized.flops[i, 0] * sized.count[i, 0]) for i, kernel in enumerate(compiled.schedule.kernels)}

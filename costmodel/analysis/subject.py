@@ -48,17 +48,16 @@ class Subject:
     precision: str = "native"
     setting: Setting | None = None
     scopes: Scopes = field(default_factory=dict)
+    _made: dict[tuple[int, str], Predictor] = field(default_factory=dict, init=False, repr=False)
 
     def predictor(self, graph: Graph | None = None, precision: str | None = None) -> Predictor:
-        """The predictor of the kernels, or of another graph or precision."""
-        return Predictor(
-            self.kernels if graph is None else graph,
-            self.target,
-            engine=self.engine,
-            tier=self.tier,
-            precision=self.precision if precision is None else precision,
-            setting=self.setting,
-        )
+        """The predictor of the kernels, or of the plain graph, or of another precision; each is made once."""
+        chosen = self.kernels if graph is None else graph
+        format_ = self.precision if precision is None else precision
+        key = id(chosen), format_
+        if key not in self._made:
+            self._made[key] = Predictor(chosen, self.target, engine=self.engine, tier=self.tier, precision=format_, setting=self.setting)
+        return self._made[key]
 
     @property
     def device(self) -> Target:

@@ -183,9 +183,9 @@ def _phases(analysis: Facts) -> list[str]:
     crossover = facts.get("crossover")
     if crossover is not None:
         batch = crossover["batch"]
-        limit = f"never: the cache keeps the intensity below {crossover['limit']:.3g}"
-        named = limit if batch is None else f"from a batch of {batch}"
-        lines.append(f"decoding is bound by compute {named} (ridge x bytes / 2 = {crossover['heuristic']:.3g})")
+        limit = f"no batch makes decoding compute-bound: cache and activations keep its AI below {crossover['limit']:.3g} FLOP/B"
+        named = limit if batch is None else f"decoding is compute-bound from a batch of {batch} on"
+        lines.append(f"{named} (ridge x bytes / 2 = {crossover['heuristic']:.3g})")
     return lines
 
 
