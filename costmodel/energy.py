@@ -107,6 +107,25 @@ def graph_energy(sized: Sized, estimate: Estimate, roofs: Roofs, target: Target,
     return Energy(arithmetic, memory, static, floor, component, wall)
 
 
+def kernel_energy(sized: Sized, estimate: Estimate, roofs: Roofs, target: Target) -> Array:
+    """Expected joules at the wall of every kernel, all its runs together ``[kernels, n]``.
+
+    With leakage and floor for the overhead of a run, the kernels add up to `Energy.wall` where the device's power limit does not bind.
+    """
+    engine = roofs.engine
+    overhead = _range(engine.energy_overhead, GENERIC_OVERHEAD[engine.kind])[1]
+    dtypes = [kernel.dtype for kernel in sized.compiled.schedule.kernels]
+    rates = {dtype: (_mac(engine, dtype)[1] * overhead, _operation(engine, dtype)[1] * overhead) for dtype in dict.fromkeys(dtypes)}
+    per_mac, per_operation = (np.array([rates[dtype][i] for dtype in dtypes]).reshape(-1, 1) for i in range(2))
+    joules = sized.macs * per_mac + np.maximum(sized.flops - 2.0 * sized.macs, 0.0) * per_operation
+    for position, level in enumerate(roofs.levels):
+        generic = GENERIC_FAR if position == len(roofs.levels) - 1 else GENERIC_NEAR
+        joules = joules + estimate.traffic[position] * _range(level.energy, generic)[1]
+    idle = _range(target.power.floor_w if target.power is not None else None, UNKNOWN_FLOOR)[1]
+    watts = _range(engine.leakage_w, UNKNOWN_FLOOR)[1] + idle
+    return (joules + estimate.expected * watts) * sized.count
+
+
 def _triple(values: list[Array]) -> tuple[Array, Array, Array]:
     return values[0], values[1], values[2]
 

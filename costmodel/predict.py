@@ -14,7 +14,7 @@ from ..ir.graph import Graph
 from ..ir.model import Model
 from .calibrated import CalibratedTarget
 from .compiled import ASSUMED, CompiledSchedule, Sized
-from .energy import Energy, graph_energy
+from .energy import Energy, graph_energy, kernel_energy
 from .evaluation import Array
 from .hardware import Engine, Target
 from .kv import cache_bytes
@@ -138,6 +138,7 @@ class Predictor:
         count = sized.count
         low, expected, high = (np.atleast_2d(x * count) for x in (estimate.low, estimate.expected, estimate.high))
         least, greatest = low.min(axis=1, initial=math.inf), high.max(axis=1, initial=0.0)
+        joules = kernel_energy(sized, estimate, self.roofs, self.target)
         found: list[Prediction] = []
         levels = [level.name for level in self.roofs.levels]
         for index, kernel in enumerate(self.compiled.schedule.kernels):
@@ -160,6 +161,7 @@ class Predictor:
                     kernel.nodes,
                     kernel.sources,
                     float(sized.live_bytes[index, point]),
+                    float(joules[index, point]),
                 )
             )
         return tuple(found)

@@ -30,6 +30,7 @@ class Prediction:
         nodes: the graph's nodes that the kernel computes.
         sources: the nodes of the imported model that they came from.
         live_bytes: activations alive while it runs.
+        joules: expected, at the wall.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Prediction:
     nodes: tuple[str, ...]
     sources: tuple[str, ...]
     live_bytes: float
+    joules: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -65,6 +67,7 @@ class Prediction:
             "nodes": list(self.nodes),
             "sources": list(self.sources),
             "live_bytes": round(self.live_bytes),
+            "joules": self.joules,
         }
 
 

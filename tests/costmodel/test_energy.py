@@ -59,3 +59,11 @@ def test_power_stays_below_the_limit() -> None:
 def test_without_figures_the_interval_is_wide() -> None:
     found = predict(mlp(batch=64, width=512), target(engine()))
     assert 0 < found.joules[0] < found.joules[1] / 2 and found.joules[2] > 2 * found.joules[1]
+
+
+def test_energies_of_kernels_add_up_to_that_of_the_model() -> None:
+    found = predict(mlp(), _device())
+    run = found.run_seconds[1] * (0.5 + 3.0)
+    assert len(found.nodes) > 1
+    assert sum(node.joules for node in found.nodes) + run == pytest.approx(found.joules[1])
+    assert all(node.to_json()["joules"] == node.joules > 0 for node in found.nodes if node.flops)
