@@ -28,12 +28,23 @@ class Source:
         feeds: name to example tensor, in the order of the module's positional arguments.
         outputs: names of the outputs, in order.
         axes: name of an input or output to its dynamic axes, axis to dimension name.
+        variadic: name of the module's last parameter when it takes all further feeds as ``*name``.
     """
 
     module: Any
     feeds: dict[str, Any]
     outputs: list[str]
     axes: dict[str, dict[int, str]] = field(default_factory=dict)
+    variadic: str = ""
+
+    def dynamic_shapes(self) -> dict[str, Any]:
+        """The dynamic axes by parameter of the module, as the dynamo exporter wants them."""
+        shapes: dict[str, Any] = {feed: self.axes.get(feed, {}) for feed in self.feeds}
+        if self.variadic:
+            own = [feed for feed in self.feeds if not feed.startswith(f"{self.variadic}.")]
+            rest = tuple(shapes[feed] for feed in self.feeds if feed not in own)
+            shapes = {**{feed: shapes[feed] for feed in own}, self.variadic: rest}
+        return shapes
 
 
 class _Placeholder(type):
@@ -151,6 +162,65 @@ def _causal_model(model: Any, vocabulary: int) -> Source:
         ["logits"],
         {**_TEXT_AXES, "logits": {0: "batch", 1: "sequence"}},
     )
+
+
+def _cached_causal_model(model: Any, vocabulary: int) -> Source:
+    """Wrap a causal language model whose keys and values of earlier tokens come in and go out.
+
+    Inputs are `input_ids` and `position_ids` ``[batch, sequence]``, `attention_mask` ``[batch, past + sequence]`` and, for each layer,
+    `past_key_values.N.key` and `.value` ``[batch, heads, past, size]``; outputs are `logits` and `present.N.key` and `.value`.
+    """
+    import torch
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    model.eval()
+    config = model.config
+    layers, heads = config.num_hidden_layers, config.num_key_value_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+    class CachedDecoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Any, attention_mask: Any, position_ids: Any, *past_key_values: Any) -> Any:
+            cache = DynamicCache()
+            for keys, values in zip(past_key_values[::2], past_key_values[1::2], strict=True):
+                layer = DynamicLayer()
+                layer.keys, layer.values = keys, values
+                layer.dtype, layer.device, layer.is_initialized = keys.dtype, keys.device, True
+                cache.layers.append(layer)
+            result = self.model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            return (result.logits, *(tensor for layer in cache.layers for tensor in (layer.keys, layer.values)))
+
+    past, sequence, batch = 5, 3, 2
+    feeds = {
+        "input_ids": torch.randint(10, vocabulary, (batch, sequence)),
+        "attention_mask": torch.ones(batch, past + sequence, dtype=torch.int64),
+        "position_ids": torch.arange(past, past + sequence).expand(batch, sequence).clone(),
+    }
+    axes = {
+        "input_ids": {0: "batch", 1: "sequence"},
+        "attention_mask": {0: "batch", 1: "total"},
+        "position_ids": {0: "batch", 1: "sequence"},
+        "logits": {0: "batch", 1: "sequence"},
+    }
+    outputs = ["logits"]
+    for layer in range(layers):
+        for part in ("key", "value"):
+            name, result = f"past_key_values.{layer}.{part}", f"present.{layer}.{part}"
+            feeds[name] = torch.randn(batch, heads, past, size)
+            axes[name] = {0: "batch", 2: "past"}
+            axes[result] = {0: "batch", 2: "total"}
+            outputs.append(result)
+    return Source(CachedDecoder().eval(), feeds, outputs, axes, "past_key_values")
 
 
 def _thousand_classes(config: Any) -> Any:
@@ -335,3 +405,13 @@ def smollm2_4l() -> Source:
     del decoder.model.layers[4:]
     decoder.config.num_hidden_layers = 4
     return source
+
+
+def smollm2_cache() -> Source:
+    """SmolLM2 with a key-value cache."""
+    return _cached_causal_model(smollm2().module.model, 49152)
+
+
+def smollm2_4l_cache() -> Source:
+    """The first four layers of SmolLM2 with a key-value cache."""
+    return _cached_causal_model(smollm2_4l().module.model, 49152)

@@ -71,6 +71,9 @@ def _recipes() -> dict[str, Recipe]:
     recipes["gpt_large_external_ts"] = Recipe(export_sources.gpt_large, "ts", 17, "external")
     recipes["smollm2_ts"] = Recipe(export_sources.smollm2, "ts", 17, "inline")
     recipes["smollm2_dyn"] = Recipe(export_sources.smollm2, "dyn", 18, "inline")
+    for builder in (export_sources.smollm2_4l_cache, export_sources.smollm2_cache):
+        recipes[f"{builder.__name__}_ts"] = Recipe(builder, "ts", 17, "inline")
+        recipes[f"{builder.__name__}_dyn"] = Recipe(builder, "dyn", 18, "inline")
     return recipes
 
 
@@ -110,13 +113,12 @@ def export(name: str) -> str:
         if form == "ts":
             torch.onnx.export(source.module, arguments, str(temporary), dynamo=False, dynamic_axes=source.axes, **common)
         else:
-            shapes = {feed: source.axes.get(feed, {}) for feed in source.feeds}
             torch.onnx.export(
                 source.module,
                 arguments,
                 str(temporary),
                 dynamo=True,
-                dynamic_shapes=shapes,
+                dynamic_shapes=source.dynamic_shapes(),
                 external_data=False,
                 optimize=False,
                 verbose=False,
