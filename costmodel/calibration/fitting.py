@@ -18,7 +18,7 @@ from ..features import FeatureRow
 from ..kernels import KERNELS
 
 Key = tuple[str, str, str]  # kernel class, variant, element type
-LEAST = 6  # graphs with a variant before it gets coefficients of its own
+LEAST = 5  # graphs with a variant before it gets coefficients of its own
 EXPONENTS = (1.0, 1.5, 2.5, 6.0)
 HUBER = 0.12  # relative error from which an observation counts less
 RIDGE = 2e-4
@@ -174,15 +174,18 @@ def _problem(observations: Sequence[Observation], layout: Layout) -> _Problem:
     )
 
 
-def fit(observations: Sequence[Observation], levels: Sequence[str], exponents: Mapping[Key, float] | None = None) -> Fit:
+def fit(
+    observations: Sequence[Observation], levels: Sequence[str], exponents: Mapping[Key, float] | None = None, layout: Layout | None = None
+) -> Fit:
     """Coefficients that minimise relative errors.
 
     Args:
         observations: measured graphs.
         levels: memory levels from the nearest to the farthest.
         exponents: p by class; chosen among `EXPONENTS` unless given.
+        layout: the classes; those that the observations suffice for unless given.
     """
-    layout = layout_of(observations, levels)
+    layout = layout or layout_of(observations, levels)
     problem = _problem(observations, layout)
     if exponents is not None:
         chosen = {key: exponents.get(key, 1.0) for key in problem.keys}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .builders_networks import networks
 from .recipe import Recipe
 
 HOT, WARM, COLD = 0, 6 << 20, 80 << 20  # bytes that the operands of all copies take at least
@@ -32,6 +33,12 @@ class Draw:
         if self.random.random() < 2 / 3 and value >= unit:
             return int(min(max(round(value / unit) * unit, low), high))
         return int(min(max(value, low), high))
+
+    def channels(self, low: int = 8, high: int = 1024) -> int:
+        """Channels: multiples of 8, mostly of 16, rarely anything else."""
+        value = math.exp(self.random.uniform(math.log(low), math.log(high + 0.999)))
+        unit = (16, 16, 16, 8, 8, 1)[int(self.random.integers(0, 6))]
+        return int(min(max(round(value / unit) * unit, low), high))
 
     def one_of(self, options: tuple[Any, ...]) -> Any:
         """One of some options."""
@@ -99,8 +106,8 @@ def vectors(count: int, draw: Draw) -> Rows:
 def _conv_sizes(draw: Draw, k: int, most: float = 3e8) -> tuple[int, int, int, int]:
     """Channels, filters, size and stride with a bounded number of multiply-accumulates."""
     while True:
-        inputs, outputs, size = draw.size(3, 768, 16), draw.size(8, 768, 16), draw.size(5, 128, 4)
-        stride = draw.one_of((1, 1, 2))
+        inputs, outputs, size = draw.channels(), draw.channels(), draw.size(6, 120, draw.one_of((4, 7, 10)))
+        stride = draw.one_of((1, 1, 1, 2))
         if 2e5 < inputs * outputs * k * k * (size / stride) ** 2 < most and size >= k:
             return inputs, outputs, size, stride
 
@@ -128,7 +135,7 @@ def first_layers(count: int, draw: Draw, level: str) -> Rows:
 def depthwise(count: int, draw: Draw, level: str) -> Rows:
     """One filter per channel."""
     for index in range(count):
-        k, channels, size = (3, 5, 3, 7)[index % 4], draw.size(16, 768, 16), draw.size(7, 128, 4)
+        k, channels, size = (3, 5, 3, 3, 7)[index % 5], draw.channels(16), draw.size(6, 120, draw.one_of((4, 7, 10)))
         while channels * size * size > 2e6:
             channels = max(16, channels // 2)
         copies = copies_for(8.0 * channels * size * size, _residence(index // 2))
@@ -151,7 +158,7 @@ def grouped(count: int, draw: Draw, level: str) -> Rows:
 def rows_of_blocks(count: int, draw: Draw) -> Rows:
     """Convolutions in a row that share a layout."""
     for index in range(count):
-        channels, size, k = draw.size(16, 256, 16), draw.size(7, 64, 4), (1, 3, 3)[index % 3]
+        channels, size, k = draw.channels(16, 320), draw.size(6, 64, 4), (1, 3, 3)[index % 3]
         while channels**2 * k * k * size * size > 1.5e8:
             size = max(7, size // 2)
         extras: tuple[dict[str, Any], ...] = ({"activation": "Relu"}, {"residual": True}, {"depthwise": True}, {"activation": "Sigmoid"},
@@ -205,7 +212,7 @@ BINARIES = ("Add", "Mul", "Sub", "Div", "Max", "Pow", "Equal", "Greater", "And")
 def elementwise(count: int, draw: Draw) -> Rows:
     """Functions of one operand; the frequent ones more often."""
     for index in range(count):
-        op = UNARIES[index % len(UNARIES)] if index % 3 else UNARIES[(index // 3) % 8]
+        op = UNARIES[index % len(UNARIES)] if index % 2 else UNARIES[(index // 2) % 9]
         total = draw.size(64, 1 << 20, 256)
         copies = copies_for(8.0 * total, _residence(index // 2))
         yield Recipe("unary", {"op": op, "elements": total}, min(copies, 24), "all", "elementwise")
@@ -217,7 +224,7 @@ def elementwise(count: int, draw: Draw) -> Rows:
 def binaries(count: int, draw: Draw) -> Rows:
     """Functions of two operands in all forms of broadcasting."""
     for index in range(count):
-        op = ("Add", "Mul", "Add", "Mul", "Sub", "Div")[index % 6]
+        op = ("Add", "Mul", "Add", "Mul", "Add", "Sub", "Div")[index % 7]
         form = ("same", "channel", "row", "scalar", "same")[index % 5]
         rows, columns = draw.size(4, 1024, 16), draw.size(16, 3136, 16)
         while rows * columns > 1 << 20:
@@ -291,7 +298,8 @@ def reductions(count: int, draw: Draw) -> Rows:
 def recurrents(count: int, draw: Draw) -> Rows:
     """Recurrent layers."""
     for index in range(count):
-        sizes = {"op": ("LSTM", "GRU")[index % 3 == 2], "steps": draw.size(1, 64, 8), "inputs": draw.size(16, 256, 16), "hidden": draw.size(16, 256, 16)}  # fmt: skip
+        op, steps = ("LSTM", "GRU")[index % 3 == 2], draw.size(1, 64, 8)
+        sizes = {"op": op, "steps": steps, "inputs": draw.size(16, 256, 16), "hidden": draw.size(16, 256, 16)}
         yield Recipe("recurrent", sizes, (1, 8)[index % 2], "all", "recurrent")
 
 
@@ -349,8 +357,8 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (convolutions, 8, 44, ((1, 3, 3, 5), "basic")),
     (first_layers, 4, 12, ("all",)),
     (first_layers, 2, 8, ("basic",)),
-    (depthwise, 6, 28, ("all",)),
-    (depthwise, 4, 20, ("basic",)),
+    (depthwise, 6, 32, ("all",)),
+    (depthwise, 4, 30, ("basic",)),
     (grouped, 4, 20, ("all",)),
     (grouped, 2, 12, ("basic",)),
     (rows_of_blocks, 8, 32, ()),
@@ -358,8 +366,8 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (attentions, 4, 20, ()),
     (normalizations, 8, 40, ()),
     (softmaxes, 5, 24, ()),
-    (elementwise, 14, 80, ()),
-    (binaries, 10, 50, ()),
+    (elementwise, 18, 110, ()),
+    (binaries, 14, 77, ()),
     (movements, 20, 90, ()),
     (reductions, 9, 42, ()),
     (recurrents, 3, 18, ()),
@@ -380,4 +388,5 @@ def recipes(quick: bool = False, narrow_types: bool = True) -> list[Recipe]:
             continue
         for recipe in generate(few if quick else many, Draw(1000 + position), *arguments):
             found.setdefault(recipe.key, recipe)
+    found.update((recipe.key, recipe) for recipe in networks(6 if quick else 18))
     return list(found.values())

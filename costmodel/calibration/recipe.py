@@ -140,7 +140,7 @@ def builder(kind: str) -> Callable[[Builder], Builder]:
 
 def build(recipe: Recipe) -> Material:
     """The graph of a recipe, the same bytes every time."""
-    from . import builders, builders_quantized  # noqa: F401  (they register themselves)
+    from . import builders, builders_networks, builders_quantized  # noqa: F401  (they register themselves)
 
     sketch = Sketch()
     make = BUILDERS[recipe.kind]
