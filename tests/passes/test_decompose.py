@@ -37,7 +37,7 @@ EXPECTED = {
     "decompose-attention": 50, "decompose-layer-normalization": 19, "decompose-rms-normalization": 15, "decompose-dft": 8,
     "decompose-resize": 25, "decompose-rotary-embedding": 8, "decompose-reduce-l2": 9, "decompose-einsum": 4, "decompose-mod": 6,
     "decompose-center-crop-pad": 6, "decompose-affine-grid": 4, "inline-onnx-function": 40, "decompose-qlinear-matmul": 8,
-    "recurrent-time-first": 3, "decompose-adam": 2, "decompose-stft": 2,
+    "recurrent-time-first": 3, "recurrent-steps": 8, "decompose-adam": 2, "decompose-stft": 2,
 }  # fmt: skip
 
 

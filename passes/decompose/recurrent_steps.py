@@ -1,0 +1,217 @@
+"""Recurrent layers written out step by step, for targets without a kernel for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir.graph import Node, Value
+from ...ir.op import Op
+from ...ir.ops.activation import Elu, HardSigmoid, LeakyRelu, Relu, Softplus, Softsign, ThresholdedRelu
+from ...ir.ops.recurrent import GRU, LSTM, RNN
+from ..rewriter import Decline, Result
+from .base import decomposes
+from .terms import Terms
+
+LONGEST = 256  # the longest sequence that is written out
+ALPHAS = {"affine": 1.0, "hardsigmoid": 0.2, "scaledtanh": 1.0, "leakyrelu": 0.01, "thresholdedrelu": 1.0, "elu": 1.0}
+BETAS = {"affine": 0.0, "hardsigmoid": 0.5, "scaledtanh": 1.0}
+PLAIN: dict[str, Callable[[], Op]] = {"relu": Relu, "softsign": Softsign, "softplus": Softplus}
+Function = Callable[[Value], Value]
+Step = Callable[[Value, list[Value]], list[Value]]
+
+
+@decomposes(RNN, GRU, LSTM, name="recurrent-steps", group="decompose-recurrent", targeted=True, benefit=0)
+def recurrent_steps(node: Node, t: Terms) -> Result:
+    """One product for the inputs of all steps, then the recurrence; states stay ``[1, batch, hidden]`` throughout."""
+    op: Any = node.op
+    x, r = node.inputs[0], node.inputs[2]
+    assert x is not None and r is not None
+    steps = x.shape[0] if x.shape is not None else None
+    hidden = r.shape[2] if r.shape is not None else None
+    if op.layout:
+        return None
+    if not isinstance(steps, int) or not 0 < steps <= LONGEST:
+        return Decline("the length of the sequence is not known, or too great to be written out")
+    if not isinstance(hidden, int):
+        return Decline("the number of hidden units is not known")
+    layer = _Layer(op, node, t, steps, hidden)
+    runs = [layer.run(direction) for direction in range(op.directions)]
+    series = t.concat([t.unsqueeze(outputs, [1]) for outputs, _ in runs], 1)
+    finals = [t.concat([states[i] for _, states in runs], 0) for i in range(op.states)]
+    return (series, *finals)[: len(node.outputs)]
+
+
+@dataclass
+class _Layer:
+    op: Any
+    node: Node
+    t: Terms
+    steps: int
+    hidden: int
+
+    def _operand(self, index: int, direction: int) -> Value | None:
+        """One direction of an operand whose first dimension counts them, kept with the size one."""
+        value = self.node.operand(index)
+        if value is None or self.op.directions == 1:
+            return value
+        if value.data is not None:
+            return self.t.constant(value.data.numpy()[direction : direction + 1])
+        return self.t.slice(value, 0, direction, direction + 1)
+
+    def _blocks(self, value: Value | None, count: int) -> list[Value | None]:
+        """The parts of a vector ``[1, count * hidden]``."""
+        return [None] * count if value is None else [self._part(value, -1, i, i + 1) for i in range(count)]
+
+    def _part(self, value: Value, axis: int, start: int, stop: int) -> Value:
+        """Blocks of ``hidden`` along the first but one or the last axis."""
+        first, last = start * self.hidden, stop * self.hidden
+        if value.shape is not None and value.shape[axis] == last - first:
+            return value
+        if value.data is not None:
+            return self.t.constant(np.take(value.data.numpy(), np.arange(first, last), axis))
+        rank = value.rank
+        assert rank is not None
+        return self.t.slice(value, axis % rank, first, last)
+
+    def _functions(self) -> list[list[Function]]:
+        """The activation functions of each direction."""
+        each = len(self.op.default_activations)
+        names = list(self.op.activations or self.op.default_activations * self.op.directions)
+        alphas, betas = list(self.op.activation_alpha or ()), list(self.op.activation_beta or ())
+        made: list[Function] = []
+        for name in (n.lower() for n in names[: each * self.op.directions]):
+            alpha = (alphas.pop(0) if alphas else ALPHAS[name]) if name in ALPHAS else 0.0
+            beta = (betas.pop(0) if betas else BETAS[name]) if name in BETAS else 0.0
+            made.append(self._function(name, alpha, beta))
+        return [made[i : i + each] for i in range(0, len(made), each)]
+
+    def _function(self, name: str, alpha: float, beta: float) -> Function:
+        t = self.t
+        formulas: dict[str, Function] = {
+            "tanh": t.tanh,
+            "sigmoid": t.sigmoid,
+            "affine": lambda x: t.add(t.mul(alpha, x), beta),
+            "scaledtanh": lambda x: t.mul(alpha, t.tanh(t.mul(beta, x))),
+            "hardsigmoid": lambda x: t.apply(HardSigmoid(alpha=alpha, beta=beta), x),
+            "leakyrelu": lambda x: t.apply(LeakyRelu(alpha=alpha), x),
+            "thresholdedrelu": lambda x: t.apply(ThresholdedRelu(alpha=alpha), x),
+            "elu": lambda x: t.apply(Elu(alpha=alpha), x),
+        }
+        return formulas.get(name) or (lambda x: t.apply(PLAIN[name](), x))
+
+    def _clipped(self, function: Function) -> Function:
+        limit = self.op.clip
+        return function if not limit else lambda x: function(self.t.max(-limit, self.t.min(limit, x)))
+
+    def _state(self, index: int, direction: int, x: Value) -> Value:
+        """An initial state ``[1, batch, hidden]``."""
+        given = self._operand(index, direction)
+        return given if given is not None else self.t.expand(self.t.like(0, x), [1, self.t.dim(x, 1), self.hidden])
+
+    def _matrix(self, value: Value | None, start: int = 0, stop: int | None = None) -> Value:
+        """Blocks of rows of a matrix ``[1, rows, columns]``, transposed."""
+        assert value is not None
+        part = self._part(value, 1, start, self.op.gates if stop is None else stop)
+        if part.data is not None:
+            return self.t.constant(np.ascontiguousarray(part.data.numpy()[0].T))
+        return self.t.transpose(self.t.squeeze(part, [0]), (1, 0))
+
+    def _sum(self, *parts: Value | None) -> Value | None:
+        present = [part for part in parts if part is not None]
+        if len(present) == 2 and all(part.data is not None for part in present):
+            return self.t.constant(present[0].data.numpy() + present[1].data.numpy())  # type: ignore[union-attr]
+        total = present[0] if present else None
+        for part in present[1:]:
+            total = self.t.add(total, part)  # type: ignore[arg-type]
+        return total
+
+    def run(self, direction: int) -> tuple[Value, list[Value]]:
+        """The series of the results of one direction ``[steps, batch, hidden]``, and its final states."""
+        t, op = self.t, self.op
+        x, lengths = self.node.inputs[0], self.node.operand(4)
+        assert x is not None
+        bias = self._operand(3, direction)
+        halves = (None, None) if bias is None else (self._part(bias, 1, 0, op.gates), self._part(bias, 1, op.gates, 2 * op.gates))
+        functions = [self._clipped(f) for f in self._functions()[direction]]
+        maker = {RNN: self._rnn, GRU: self._gru, LSTM: self._lstm}[type(op)]
+        offset, step = maker(direction, functions, *halves)
+        projected = t.matmul(x, self._matrix(self._operand(1, direction)))
+        if offset is not None:
+            projected = t.add(projected, t.reshape(offset, [-1]))
+        slices = t.halves(projected, 0, [1] * self.steps) if self.steps > 1 else (projected,)
+        states = [self._state(5 + i, direction, x) for i in range(op.states)]
+        backwards = op.direction == "reverse" or direction == 1
+        ends = None if lengths is None else t.reshape(lengths, [1, -1, 1])
+        seen: dict[int, Value] = {}
+        for time in range(self.steps - 1, -1, -1) if backwards else range(self.steps):
+            fresh = step(slices[time], states)
+            if ends is None:
+                states, seen[time] = fresh, fresh[0]
+                continue
+            alive = t.greater(ends, time)
+            states = [t.where(alive, new, old) for new, old in zip(fresh, states, strict=True)]
+            seen[time] = t.where(alive, fresh[0], 0)
+        return t.concat([seen[time] for time in range(self.steps)], 0), states
+
+    # -- one step each: the constant part of the gates, and a function of the projected input and the states --------------------
+    def _rnn(self, direction: int, functions: Sequence[Function], wb: Value | None, rb: Value | None) -> tuple[Value | None, Step]:
+        t, recurrence = self.t, self._matrix(self._operand(2, direction))
+        return self._sum(wb, rb), lambda x, states: [functions[0](t.add(x, t.matmul(states[0], recurrence)))]
+
+    def _gru(self, direction: int, functions: Sequence[Function], wb: Value | None, rb: Value | None) -> tuple[Value | None, Step]:
+        t, n, r = self.t, self.hidden, self._operand(2, direction)
+        gated, last = self._matrix(r, 0, 2), self._matrix(r, 2, 3)
+        whole, before = self._matrix(r), bool(self.op.linear_before_reset)
+        inner_bias, offset = None, self._sum(wb, rb)
+        if before and wb is not None and rb is not None:  # the last block of the recurrent bias is multiplied by the reset gate
+            inner_bias = self._part(rb, 1, 2, 3)
+            gate_bias = self._sum(self._part(wb, 1, 0, 2), self._part(rb, 1, 0, 2))
+            assert gate_bias is not None
+            offset = t.concat([gate_bias, self._part(wb, 1, 2, 3)], 1)
+
+        def step(x: Value, states: list[Value]) -> list[Value]:
+            (h,) = states
+            gates_x, last_x = t.halves(x, 2, [2 * n, n])
+            if before:
+                gates_h, last_h = t.halves(t.matmul(h, whole), 2, [2 * n, n])
+            else:
+                gates_h, last_h = t.matmul(h, gated), None
+            update, reset = t.halves(functions[0](t.add(gates_x, gates_h)), 2, [n, n])
+            if last_h is not None:
+                inner = t.mul(reset, last_h if inner_bias is None else t.add(last_h, t.reshape(inner_bias, [-1])))
+            else:
+                inner = t.matmul(t.mul(reset, h), last)
+            candidate = functions[1](t.add(last_x, inner))
+            return [t.add(t.mul(t.sub(1, update), candidate), t.mul(update, h))]
+
+        return offset, step
+
+    def _lstm(self, direction: int, functions: Sequence[Function], wb: Value | None, rb: Value | None) -> tuple[Value | None, Step]:
+        t, n, op = self.t, self.hidden, self.op
+        recurrence = self._matrix(self._operand(2, direction))
+        peeps = self._blocks(self._operand(7, direction), 3)  # input, output, forget
+        gate, update, squash = functions[0], functions[1], self._functions()[direction][2]
+
+        def seeing(x: Value, peep: Value | None, cell: Value) -> Value:
+            return gate(x if peep is None else t.add(x, t.mul(t.reshape(peep, [-1]), cell)))
+
+        def step(x: Value, states: list[Value]) -> list[Value]:
+            h, cell = states
+            blocks = t.add(x, t.matmul(h, recurrence))
+            if peeps[0] is None:
+                gates, g = t.halves(blocks, 2, [3 * n, n])
+                i, o, f = t.halves(gate(gates), 2, [n, n, n])
+                keep = t.sub(1, i) if op.input_forget else f
+                new = t.add(t.mul(keep, cell), t.mul(i, update(g)))
+                return [t.mul(o, squash(new)), new]
+            i, o, f, g = t.halves(blocks, 2, [n, n, n, n])
+            i = seeing(i, peeps[0], cell)
+            keep = t.sub(1, i) if op.input_forget else seeing(f, peeps[2], cell)
+            new = t.add(t.mul(keep, cell), t.mul(i, update(g)))
+            return [t.mul(seeing(o, peeps[1], new), squash(new)), new]
+
+        return self._sum(wb, rb), step
