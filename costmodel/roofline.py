@@ -270,9 +270,11 @@ def level_traffic(sized: Sized, roofs: Roofs) -> Array:
         matrix = matrix_shape(name, sizes)
         width = np.array([max(BITS.get(kernels[i].dtype, 32) // 8, 1) for i in group.kernels], dtype=np.float64)[:, None]
         if matrix is not None:
+            narrow = name in ("gemm", "gemv")  # convolutions touch an element for several positions
+            moved = np.minimum(width, _touched_width(matrix, sized.bytes[group.kernels])) if narrow else width
             for position in range(1, len(roofs.levels)):
                 near = roofs.levels[position - 1].capacity / width
-                blocked = _blocked(matrix, near) * np.minimum(width, _touched_width(matrix, sized.bytes[group.kernels]))
+                blocked = _blocked(matrix, near) * moved
                 through[position, group.kernels] = np.maximum(through[position, group.kernels], blocked)
         scratch = KERNELS[name].scratch
         if scratch is not None and not fused:
