@@ -62,7 +62,7 @@ def test_without_figures_the_interval_is_wide() -> None:
 
 
 def test_energies_of_kernels_add_up_to_that_of_the_model() -> None:
-    found = predict(mlp(), _device())
+    found = predict(mlp(8), _device())
     run = found.run_seconds[1] * (0.5 + 3.0)
     assert len(found.nodes) > 1
     assert sum(node.joules for node in found.nodes) + run == pytest.approx(found.joules[1])
