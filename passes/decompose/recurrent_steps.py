@@ -202,12 +202,6 @@ class _Layer:
         def step(x: Value, states: list[Value]) -> list[Value]:
             h, cell = states
             blocks = t.add(x, t.matmul(h, recurrence))
-            if peeps[0] is None:
-                gates, g = t.halves(blocks, 2, [3 * n, n])
-                i, o, f = t.halves(gate(gates), 2, [n, n, n])
-                keep = t.sub(1, i) if op.input_forget else f
-                new = t.add(t.mul(keep, cell), t.mul(i, update(g)))
-                return [t.mul(o, squash(new)), new]
             i, o, f, g = t.halves(blocks, 2, [n, n, n, n])
             i = seeing(i, peeps[0], cell)
             keep = t.sub(1, i) if op.input_forget else seeing(f, peeps[2], cell)

@@ -32,6 +32,7 @@ JOINED = ANY - {DType.DOUBLE, DType.UINT16, DType.UINT64}
 SPLIT = frozenset((DType.FLOAT, DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8))
 GREATEST_RANK = 8
 GREATEST_JOINED_RANK = 6  # of XNNPACK
+GREATEST_SPLIT = 4  # parts that XNNPACK splits into
 
 
 def _shape_of(node: Node) -> tuple[Value | None, bool]:
@@ -111,8 +112,7 @@ def concat(e: Emitter, node: Node) -> None:
     if node.output.rank > GREATEST_JOINED_RANK:
         _join_flattened(e, node, tensors, axis)
         return
-    y, code = e.activated(node)
-    e.op("CONCATENATION", tensors, [y], axis=axis, fusedActivationFunction=code)
+    e.op("CONCATENATION", tensors, [e.result(node.output)], axis=axis, fusedActivationFunction=0)
 
 
 def _join_flattened(e: Emitter, node: Node, tensors: list[int], axis: int) -> None:
@@ -146,17 +146,22 @@ def _split_known(node: Node) -> Verdict | None:
 
 @emits(Split, dtypes=ANY, when=_split_known)
 def split(e: Emitter, node: Node) -> None:
+    """SPLIT_V, or for a few parts of float32 what XNNPACK has: SPLIT into equal parts, or slices."""
     op, x = node.op, node.inputs[0]
     lengths = _lengths(node)
     assert isinstance(op, Split) and x is not None and x.rank is not None and lengths is not None and x.dtype is not None
     tensor, axis = e.operand(x), op.axis % x.rank
     results = [e.result(v) for v in node.outputs]
-    if x.dtype in SPLIT:
+    few = 1 < len(lengths) <= GREATEST_SPLIT and x.dtype is DType.FLOAT
+    if few and len(set(lengths)) == 1:
+        e.op("SPLIT", [e.number(axis, DType.INT32), tensor], results, numSplits=len(lengths))
+        return
+    if x.dtype in SPLIT and not few:
         e.op("SPLIT_V", [tensor, e.ints(lengths), e.number(axis, DType.INT32)], results, numSplits=len(lengths))
         return
     start = 0
     for length, result in zip(lengths, results, strict=True):
-        begin, size = [0] * x.rank, [-1] * x.rank
+        begin, size = [0] * x.rank, [-1 if d is None else d for d in e.shape(tensor)]
         begin[axis], size[axis] = start, length
         e.op("SLICE", [tensor, e.ints(begin), e.ints(size)], [result])
         start += length
