@@ -21,8 +21,8 @@ NORMALIZATIONS = ("mvn", "normalizel2", "rms", "norm", "l2_normalization", "loca
 SOFTMAXES = ("softmax", "logsoftmax", "log_softmax")
 MOVEMENTS = ("reorder", "transpose", "concatenation", "concat", "split", "split_v", "stridedslice", "strided_slice", "slice", "gather",
              "gather_nd", "gatherelements", "gathernd", "pad", "padv2", "mirror_pad", "tile", "broadcast", "broadcast_to", "interpolate",
-             "resize_bilinear", "resize_nearest_neighbor", "depthtospace", "depth_to_space", "spacetodepth", "space_to_depth", "scatterupdate",
-             "scatterelementsupdate", "scatternddupdate", "scatter_nd", "roll", "reversesequence", "pack", "unpack", "one_hot", "onehot",
+             "resize_bilinear", "resize_nearest_neighbor", "depthtospace", "depth_to_space", "spacetodepth", "space_to_depth",
+             "scatterupdate", "scatterelementsupdate", "scatterndupdate", "scatter_nd", "roll", "reversesequence", "pack", "unpack", "one_hot", "onehot",
              "embedding_lookup", "range", "fill", "shuffle_channels", "shufflechannels", "memoryinput", "memoryoutput")  # fmt: skip
 VIEWS = ("reshape", "squeeze", "expand_dims", "unsqueeze")
 QUANTIZATIONS = ("quantize", "dequantize", "fakequantize", "fakequantizewithminmaxvars")
@@ -163,7 +163,9 @@ def geometry_of(layer: Layer) -> Geometry:
     if name in ATTENTIONS and len(data) == 4 and len(layer.inputs) > 2:
         keys, values = layer.inputs[1].shape, layer.inputs[2].shape
         sizes = {"batch": data[0], "heads": data[1], "shared": keys[1], "queries": data[2], "keys": keys[2], "size": data[3]}
-        return Geometry("attention", {**sizes, "value_size": values[-1], "projection": 0, "flops": 13 * prod(data[:3]) * keys[2]}, layer.variant)
+        return Geometry(
+            "attention", {**sizes, "value_size": values[-1], "projection": 0, "flops": 13 * prod(data[:3]) * keys[2]}, layer.variant
+        )
     if name in RECURRENT and len(layer.inputs) > 1:
         return _recurrent(layer)
     if name in POOLS or name in REDUCTIONS:

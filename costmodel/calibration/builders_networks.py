@@ -15,7 +15,10 @@ FORMS = ("plain", "separable", "residual", "attention", "perceptron", "branches"
 
 def networks(count: int) -> list[Recipe]:
     """So many networks of all forms."""
-    return [Recipe("network", {"form": FORMS[i % len(FORMS)], "seed": i}, 1, ("all", "basic")[i // len(FORMS) % 2], "network") for i in range(count)]
+    return [
+        Recipe("network", {"form": FORMS[i % len(FORMS)], "seed": i}, 1, ("all", "basic")[i // len(FORMS) % 2], "network")
+        for i in range(count)
+    ]
 
 
 @builder("network")

@@ -233,7 +233,9 @@ def _error(problem: _Problem, p: float, rest: Any) -> float:
 def _predicted(problem: _Problem, values: Any, exponents: Mapping[Key, float]) -> Any:
     total = values[0] + values[1] * problem.ends
     for position, key in enumerate(problem.keys):
-        total = total + np.bincount(problem.owners[position], _class_seconds(problem, position, values, exponents[key]), len(problem.seconds))
+        total = total + np.bincount(
+            problem.owners[position], _class_seconds(problem, position, values, exponents[key]), len(problem.seconds)
+        )
     return total
 
 

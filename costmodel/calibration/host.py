@@ -70,7 +70,9 @@ def host_target(threads: int, dispatch_s: float, run_s: float, peak: dict[str, f
         _quantity(copy_rate(max(64 << 20, 3 * found[-1][1])), "B/s", "copies of arrays by numpy, reads and writes counted"),
         scope="target",
     )
-    rates = {key: _quantity(value, "ops/s", "the fastest kernel that calibration measured") for key, value in (peak or {"f32": 5e10}).items()}
+    rates = {
+        key: _quantity(value, "ops/s", "the fastest kernel that calibration measured") for key, value in (peak or {"f32": 5e10}).items()
+    }
     engine = Engine(
         "cpu",
         "cpu",

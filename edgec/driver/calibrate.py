@@ -1,0 +1,204 @@
+"""Calibration: measure synthetic graphs on a runtime of this machine, fit, write a target that predictions take."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..ir.diagnostics import Diagnostic, code, did_you_mean
+from .console import emit, table
+
+if TYPE_CHECKING:
+    from ..costmodel.calibration.assemble import Calibration
+    from ..runtime.measure_recipes import Collection
+    from ..runtime.measure_subject import Subject
+
+BACKENDS = ("ort", "openvino", "tflite")
+SCHEMA = "edgec.calibrate/1"
+
+E_BACKEND = code(
+    "E1031",
+    "the runtime cannot be calibrated here",
+    "Calibration runs graphs on this machine. That is possible with the backends ort, openvino and tflite, when their packages are "
+    "installed.",
+)
+E_FEW = code(
+    "E1032",
+    "too few graphs were measured",
+    "The runtime refused almost all synthetic graphs, so that no coefficients can be fitted.",
+)
+LEAST = 40  # graphs
+
+
+def setting_of(backend: str, threads: int) -> dict[str, Any]:
+    """What has to be the same for measurements to be comparable.
+
+    Raises:
+        Diagnostic: E1031 for an unknown backend or one that is not installed.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    from ..costmodel.calibration.host import processor_name
+
+    if backend not in BACKENDS:
+        raise Diagnostic(E_BACKEND, f"'{backend}' cannot be calibrated", hint=did_you_mean(backend, list(BACKENDS)))
+    package = {"ort": "onnxruntime", "openvino": "openvino", "tflite": "ai-edge-litert"}[backend]
+    try:
+        found = version(package)
+    except PackageNotFoundError as error:
+        raise Diagnostic(E_BACKEND, f"{package} is not installed", hint=f"pip install edgec[{backend}]") from error
+    return {"backend": backend, package: found, "threads": threads, "processor": processor_name()}
+
+
+def load_model(backend: str, source: Path | bytes, feeds: Mapping[str, Any], threads: int, level: str) -> Subject:
+    """A model in a runtime, ready to be timed.
+
+    Raises:
+        Diagnostic: when the runtime or its lowering refuses the model.
+    """
+    if backend == "ort":
+        from ..runtime.measure_ort import ort_subject
+
+        return ort_subject(source, feeds, threads, level)
+    if backend == "openvino":
+        from ..runtime.measure_openvino import openvino_subject
+
+        return openvino_subject(source, feeds, threads, level)
+    from ..api import compile
+    from ..runtime.measure_tflite import tflite_subject
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = source if isinstance(source, Path) else Path(folder) / "model.onnx"
+        if isinstance(source, bytes):
+            path.write_bytes(source)
+        bundle = compile(path, target="tflite", output=Path(folder) / "bundle")
+        arrays = list(bundle.signature.check(feeds).values())
+        return tflite_subject(bundle.folder / "model.tflite", arrays, threads)
+
+
+def calibrate(
+    backend: str,
+    threads: int,
+    output: Path,
+    *,
+    quick: bool = False,
+    cache: Path | None = None,
+    rounds: int | None = None,
+    as_json: bool = False,
+) -> None:
+    """Calibrate, write the target, print the errors.
+
+    Raises:
+        Diagnostic: E1030 to E1032, and what writing raises.
+    """
+    from ..costmodel.calibrated import save_calibrated
+
+    setting = setting_of(backend, threads)
+    started = time.perf_counter()
+    place = cache or default_cache(setting)
+    collection = measure_all(backend, threads, setting, quick, place, rounds or (2 if quick else 3))
+    if len(collection.samples) < LEAST:
+        reasons = list(dict.fromkeys(reason for _, reason in collection.refused))[:3]
+        raise Diagnostic(E_FEW, f"only {len(collection.samples)} graphs ran", backend, notes=reasons)
+    result = fit_all(collection, backend, threads, {**{k: str(v) for k, v in setting.items()}, "extent": "quick" if quick else "full"})
+    save_calibrated(result.calibrated, output)
+    facts = _facts(result, collection, output, time.perf_counter() - started)
+    emit(facts, as_json, _text(facts))
+
+
+def default_cache(setting: Mapping[str, Any]) -> Path:
+    """Where measurements are kept unless a file is named; one file per setting."""
+    import hashlib
+
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgec" / "calibration"
+    mark = hashlib.sha256(repr(sorted(setting.items())).encode()).hexdigest()[:12]
+    return folder / f"{setting['backend']}-{setting['threads']}-{mark}.jsonl"
+
+
+def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: bool, cache: Path, rounds: int) -> Collection:
+    """Measure what the cache lacks."""
+    from ..costmodel.calibration.grids import recipes
+    from ..costmodel.calibration.recipe import Material
+    from ..costmodel.calibration.store import Store
+    from ..runtime.measure_recipes import collect
+
+    def load(material: Material, threads: int, level: str) -> Subject:
+        return load_model(backend, material.model, material.feeds, threads, level)
+
+    wanted = [r for r in recipes(quick) if backend == "ort" or r.level == "all"]
+    store = Store(cache, setting)
+    try:
+        with _progress(f"calibrating {backend}") as step:
+            return collect(wanted, load, store, threads=threads, rounds=rounds, budget_s=0.12, progress=step)
+    finally:
+        store.close()
+
+
+def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[str, str]) -> Calibration:
+    """Coefficients from measured graphs."""
+    from ..costmodel.calibration.assemble import calibrate as assemble
+    from ..costmodel.calibration.assemble import observe, sized_of
+    from ..costmodel.calibration.host import host_target
+    from ..costmodel.roofline import roofs_of
+
+    target = host_target(threads, 5e-7, 4e-6)
+    roofs = roofs_of(target.engines[0])
+    sized = [sized_of(s.schedule, s.bindings) for s in collection.samples]
+    observations = [
+        observe(sizes, roofs, s.seconds, s.ends, s.recipe.focus, s.recipe.key) for sizes, s in zip(sized, collection.samples, strict=True)
+    ]
+    return assemble(observations, sized, target, backend, threads, facts)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int, str], None] | None]:
+    """A bar on a terminal; nothing elsewhere. It is drawn between measurements only, never while one runs."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
+        task = bar.add_task(what)
+
+        def step(done: int, total: int, focus: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{what}: {focus}")
+            bar.refresh()
+
+        yield step
+
+
+def _facts(result: Calibration, collection: Collection, output: Path, seconds: float) -> dict[str, Any]:
+    calibrated = result.calibrated
+    return {
+        "schema": SCHEMA,
+        "target": str(output),
+        "backend": calibrated.backend,
+        "threads": calibrated.threads,
+        "graphs": len(collection.samples),
+        "refused": [{"graph": recipe.key, "reason": reason} for recipe, reason in collection.refused],
+        "seconds": seconds,
+        "run_seconds": calibrated.target.engines[0].run_s.value,
+        "graph_interval": list(calibrated.graph_spread),
+        "networks": list(result.networks),
+        "classes": [{"class": r.focus, "graphs": r.graphs, "error": r.error, "median_error": r.median} for r in result.reports],
+    }
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    rows = [[c["class"], c["graphs"], f"{c['error']:.1%}", f"{c['median_error']:.1%}"] for c in facts["classes"]]
+    text = table(("class", "graphs", "mean error", "median error"), rows, (1, 2, 3))
+    networks = [abs(n - 1.0) for n in facts["networks"]]
+    lines = [f"{facts['target']}: {facts['graphs']} graphs on {facts['backend']}, {facts['threads']} threads, in {facts['seconds']:.0f} s"]
+    lines += [f"{len(facts['refused'])} graphs were not taken by the runtime"] if facts["refused"] else []
+    lines += ["errors in cross-validation:", text]
+    lines += [f"synthetic networks, not fitted: mean error {sum(networks) / len(networks):.1%}"] if networks else []
+    return "\n".join(lines)
