@@ -226,11 +226,12 @@ class _Finder:
         starts = sorted(self._entry(position) for position in self.cores)
         if not starts:
             return {}
-        end = self._end()
+        end, last = self._end(), max(self.cores)
+        outside = ("norm", "head", "other") if self._entry(last) != last else ("head", "other")  # a norm after each part belongs to it
         found: dict[Node, str] = {}
         for node, position in self.position.items():
             number = sum(1 for start in starts if start <= position)
-            tail = position > end and self.names.get(node) in ("norm", "head", "other")
+            tail = position > end and self.names.get(node) in outside
             found[node] = AFTER if tail else str(number - 1) if number else BEFORE
         return found
 
