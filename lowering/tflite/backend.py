@@ -16,6 +16,9 @@ from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
 from .emitter import Emitter
 from .matrix import foreign, judge, problems, rows
+from .quantized import has_quantization, plan_of
+from .quantized_emitter import QuantizedEmitter
+from .quantized_report import integer_signature, quantisation_facts, quantisation_losses
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .writer import SIGNATURE_KEY, FlatModel
@@ -24,6 +27,7 @@ MODEL_FILE = "model.tflite"
 CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,common-subexpressions,dead-code"
 TRIAL = f"fix(tflite-rewrites,{UNROLL},fold-constants,fold-if,dead-code)"
 DESCRIPTION = "compiled by edgec"
+INTERFACES = ("float", "int8")
 
 
 class TfLiteBackend(Backend):
@@ -32,11 +36,12 @@ class TfLiteBackend(Backend):
     Options:
         threads: threads of one inference; None means one.
         xnnpack: whether XNNPACK's kernels are used where there are any, instead of the builtin ones.
+        interface: ``float`` keeps inputs and outputs as the model has them; with ``int8`` those that the model quantises are integers.
     """
 
     name: ClassVar[str] = "tflite"
     extra: ClassVar[str] = "tflite"
-    option_defaults: ClassVar[Mapping[str, Any]] = {"threads": None, "xnnpack": True}
+    option_defaults: ClassVar[Mapping[str, Any]] = {"threads": None, "xnnpack": True, "interface": "float"}
 
     def available(self) -> str | None:
         """None when ai-edge-litert is installed, else why not."""
@@ -77,6 +82,8 @@ class TfLiteBackend(Backend):
             raise Diagnostic(E_OPTION, f"threads={threads!r} is not a number of threads")
         if not isinstance(options["xnnpack"], bool):
             raise Diagnostic(E_OPTION, f"xnnpack={options['xnnpack']!r} is neither true nor false")
+        if options["interface"] not in INTERFACES:
+            raise Diagnostic(E_OPTION, f"interface={options['interface']!r} is none of {', '.join(INTERFACES)}")
         return options
 
     def lower(self, model: Model, options: Mapping[str, Any]) -> Artifact:
@@ -94,14 +101,21 @@ class TfLiteBackend(Backend):
             raise refuse(self.name, found)
         _check_interface(model.graph)
         flat = FlatModel(DESCRIPTION)
-        emitter = Emitter(flat)
+        plan = plan_of(model.graph) if has_quantization(model.graph) else None
+        emitter = Emitter(flat) if plan is None else QuantizedEmitter(flat, plan, settings["interface"] == "int8")
         emitter.run(model.graph)
         _publish(flat, emitter, model.graph)
         debug = {**debug_handles(model), "values": emitter.handles()}
         losses = _losses(model)
         facts = {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if losses else ""}
+        signature = Signature.of(model)
+        if plan is not None:
+            facts["quantisation"] = quantisation_facts(plan)
+            losses += quantisation_losses(plan)
+            if settings["interface"] == "int8":
+                signature = integer_signature(signature, model.graph, plan)
         files = {MODEL_FILE: flat.write}
-        return Artifact(self.name, files, Signature.of(model), facts, settings, tuple(losses), debug)
+        return Artifact(self.name, files, signature, facts, settings, tuple(losses), debug)
 
     def open(self, folder: Path, manifest: Mapping[str, Any], options: Mapping[str, Any]) -> Session:
         """Load the bundle's model."""

@@ -142,6 +142,14 @@ class Emitter:
         sizes = [int(d) if isinstance(d, int | np.integer) else None for d in shape]
         return self._tensor(f"{self._stem}/part", dtype, sizes, 0, quantization)
 
+    def parameters(self, tensor: int) -> Quantization | None:
+        """How the integers of a tensor stand for real numbers, None when they stand for themselves."""
+        return self.subgraph.tensors[tensor].quantization
+
+    def like(self, tensor: int, shape: Sequence[Any]) -> int:
+        """A temporary tensor with the elements of another, in another shape."""
+        return self.temporary(shape, self.dtype(tensor), self.parameters(tensor))
+
     def _tensor(self, name: str, dtype: DType, shape: Sequence[Size], buffer: int, quantization: Quantization | None) -> int:
         self._types.append(dtype)
         return self.subgraph.tensor(name, tensor_type(dtype), shape, buffer, quantization)
@@ -221,7 +229,7 @@ class Emitter:
         sizes = tuple(int(d) if isinstance(d, int | np.integer) else None for d in shape)
         if sizes == self.shape(x) and None not in sizes:
             return x
-        y = self.temporary(sizes, self.dtype(x))
+        y = self.like(x, sizes)
         self.reshape_into(x, y, sizes)
         return y
 
@@ -236,7 +244,7 @@ class Emitter:
         perm = [int(p) for p in perm]
         if perm == list(range(len(perm))):
             return x
-        y = self.temporary([self.shape(x)[p] for p in perm], self.dtype(x))
+        y = self.like(x, [self.shape(x)[p] for p in perm])
         self.op("TRANSPOSE", [x, self.ints(perm)], [y])
         return y
 
@@ -283,7 +291,7 @@ class Emitter:
 
     def copied(self, x: int) -> int:
         """The same elements in a tensor of their own."""
-        y = self.temporary(self.shape(x), self.dtype(x))
+        y = self.like(x, self.shape(x))
         self.copy_into(x, y)
         return y
 

@@ -71,7 +71,7 @@ class Target:
         self.tensor = result
         if len(e.shape(result)) == 3:
             self.line = result
-            self.tensor = e.temporary([e.shape(result)[0], *spatial, channels], e.dtype(result))
+            self.tensor = e.like(result, [e.shape(result)[0], *spatial, channels])
 
     def finish(self) -> None:
         """Drop the height of a line."""

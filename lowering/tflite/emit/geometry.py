@@ -148,7 +148,7 @@ def padded(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], fill:
     amounts = np.zeros((len(begins) + 2, 2), np.int32)
     amounts[1:-1, 0], amounts[1:-1, 1] = begins, ends
     shape = [n if n is None else n + int(b) + int(a) for n, (b, a) in zip(e.shape(x), amounts, strict=True)]
-    y = e.temporary(shape, e.dtype(x))
+    y = e.like(x, shape)
     if fill is None:
         e.op("PAD", [x, e.constant(amounts)], [y])
     else:
@@ -164,7 +164,7 @@ def cropped(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], into
     first, last = [0, *begins, 0], [0, *(-p for p in ends), 0]
     mask = sum(1 << axis for axis, p in enumerate(last) if p == 0)
     sizes = [n if n is None else n - b + a for n, b, a in zip(shape, first, last, strict=True)]
-    y = into if into is not None else e.temporary(sizes, e.dtype(x))
+    y = into if into is not None else e.like(x, sizes)
     e.op("STRIDED_SLICE", [x, e.ints(first), e.ints(last), e.ints([1] * len(shape))], [y], beginMask=0, endMask=mask)
     return y
 
@@ -174,7 +174,7 @@ def as_image(e: Emitter, x: int) -> int:
     batch, length, channels = e.shape(x)
     if None not in (batch, length) or [batch, length, channels].count(None) == 1:
         return e.reshaped(x, [batch, 1, length, channels])
-    y = e.temporary([batch, 1, length, channels], e.dtype(x))
+    y = e.like(x, [batch, 1, length, channels])
     e.op("EXPAND_DIMS", [x, e.ints([1])], [y])
     return y
 

@@ -21,9 +21,9 @@ def _row_bias(node: Node) -> str | None:
     bias = node.operand(2)
     if bias is None:
         return None
-    if bias.data is None:
+    if bias.data is None and (node.op.beta != 1 or bias.shape != node.output.shape[-1:]):  # type: ignore[attr-defined,index]
         return "the added matrix is computed at run time"
-    return "the added matrix differs from row to row" if any(d != 1 for d in bias.data.shape[:-1]) else None
+    return "the added matrix differs from row to row" if any(d != 1 for d in (bias.shape or ())[:-1]) else None
 
 
 @emits(Gemm, when=_row_bias)
@@ -41,8 +41,8 @@ def gemm(e: Emitter, node: Node) -> None:
         w = e.operand(b) if op.transB else e.transposed(e.operand(b), [1, 0])
         if op.alpha != 1:
             w = e.binary("MUL", w, e.number(op.alpha), fusedActivationFunction=0)
-    c = -1
-    if bias is not None:
+    c = e.operand(bias) if bias is not None and bias.data is None else -1
+    if bias is not None and bias.data is not None:
         features = e.shape(w)[0]
         if features is None:
             features = e.array(bias).size

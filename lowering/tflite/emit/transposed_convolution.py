@@ -91,11 +91,10 @@ def _known(node: Node) -> Verdict | str | None:
     return None
 
 
-def spread_filters(node: Node, found: Spread) -> Any:
-    """The constant filters ``[channels, filters / group, *kernel]`` with the zeros of dilation and output padding."""
-    op, weight = node.op, node.inputs[1]
-    assert isinstance(op, ChannelsLastConvTranspose) and weight is not None and weight.data is not None
-    array = weight.data.numpy()
+def spread_filters(node: Node, found: Spread, array: Any) -> Any:
+    """Constant filters ``[channels, filters / group, *kernel]`` with the zeros of dilation and output padding."""
+    op = node.op
+    assert isinstance(op, ChannelsLastConvTranspose)
     dilations = per_axis(op.dilations, array.ndim - 2, "dilations")
     wide = np.zeros((*array.shape[:2], *found.kernel), array.dtype)
     places = tuple(slice(0, (n - 1) * d + 1, d) for n, d in zip(array.shape[2:], dilations, strict=True))
@@ -155,10 +154,10 @@ def transposed_convolution(e: Emitter, node: Node) -> None:
         line, found = found, Spread((1, *found.kernel), (1, *found.strides), found.same, (0, *found.begins), (0, *found.ends))
     else:
         line = found
-    write = _Volume(e, found) if len(found.kernel) == 3 else _Plane(e, found)
+    write = _Volume(e, found) if len(found.kernel) == 3 else Plane(e, found)
     count = filters * groups
     if weight.data is not None:
-        array = spread_filters(node, line).reshape(channels, filters, *found.kernel)
+        array = spread_filters(node, line, weight.data.numpy()).reshape(channels, filters, *found.kernel)
         if groups > 1 and array.size * groups <= DENSE_ELEMENTS:
             array, groups = dense(array, groups), 1
         kernels = [e.constant(np.ascontiguousarray(part.transpose(write.order))) for part in np.split(array, groups)]
@@ -186,7 +185,7 @@ def transposed_convolution(e: Emitter, node: Node) -> None:
     target.finish()
 
 
-class _Plane:
+class Plane:
     """TRANSPOSE_CONV of images.
 
     Class attributes:
@@ -233,7 +232,7 @@ class _Plane:
         )
 
 
-class _Volume(_Plane):
+class _Volume(Plane):
     """CONV_3D_TRANSPOSE."""
 
     order: ClassVar[tuple[int, ...]] = (2, 3, 4, 1, 0)
