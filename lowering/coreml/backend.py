@@ -11,6 +11,7 @@ from ...ir.graph import Node
 from ...ir.model import Model
 from ..artifact import Artifact, debug_handles
 from ..backend import Backend, Session, Support, Verdict, refuse
+from ..caches import cache_passes
 from ..loops import UNROLL
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the pass)
@@ -38,7 +39,8 @@ class CoreMlBackend(Backend):
         weight_threshold: constants with fewer elements are not compressed.
         shapes: sizes of symbolic dimensions: ``batch=1..8;tokens=64,128,256``.
         images: inputs that are images: ``image=RGB`` with an optional scale and bias, ``image=RGB/255``.
-        states: pairs of inputs and outputs that become a state: ``past_key=present_key``.
+        states: pairs of inputs and outputs that become a state: ``past_key=present_key``; ``auto`` for every key-value cache.
+        kv_cache: positions of the buffers that key-value caches become; they keep growing without it.
         metadata: further metadata: ``author=…;license=…``.
         runtime: what runs a bundle: ``evaluator`` (operator by operator), ``coreml`` (macOS), or ``auto``.
     """
@@ -83,7 +85,7 @@ class CoreMlBackend(Backend):
     def pipeline(self, options: Mapping[str, Any]) -> str:
         """The portable pipeline, then the rewrites with what they leave to fold."""
         target = options.get("minimum_target", DEFAULTS["minimum_target"])
-        return f"default,{UNROLL},fix(coreml-rewrites{{target={target}}},{UNROLL},{CLEANUP})"
+        return f"default,{cache_passes(options)}{UNROLL},fix(coreml-rewrites{{target={target}}},{UNROLL},{CLEANUP})"
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from ...ir.diagnostics import Diagnostic, did_you_mean
 from ..backend import E_OPTION
+from ..caches import check_cache_length
 from .session import RUNTIMES
+from .states import AUTOMATIC
 from .versions import RELEASES, Release
 
 WEIGHTS = {
@@ -30,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "shapes": None,
     "images": None,
     "states": None,
+    "kv_cache": None,
     "metadata": None,
     "runtime": "auto",
 }
@@ -43,6 +46,9 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     _one_of(options, "runtime", list(RUNTIMES))
     keep = options["keep_f32"]
     options["keep_f32"] = [part.strip() for part in keep.split(",") if part.strip()] if isinstance(keep, str) else list(keep or ())
+    if options["states"] == AUTOMATIC:
+        options["states"] = {AUTOMATIC: AUTOMATIC}
+    check_cache_length(options["kv_cache"])
     for name in ("shapes", "images", "states", "metadata"):
         options[name] = _mapping(name, options[name])
     for name in ("block_size", "weight_threshold"):

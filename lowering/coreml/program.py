@@ -17,7 +17,7 @@ from ...ir.graph import Graph, Value
 from ...ir.model import Model
 from ..backend import E_LOAD
 from .carriers import CARRIERS
-from .emit.context import Emission
+from .emit.context import Cell, Emission
 from .images import Image
 from .interface import Port, interface_kind
 from .shapes import FlexibleShapes
@@ -97,17 +97,20 @@ def build_program(
     features = {name: emission.fresh(name) for name in graph.output_names if name not in hidden}
     with Function(placeholders, opset_version=release.native) as function:
         ports = {port.name: port for port in inputs if port.feature}
+        results_by_name = dict(zip(graph.output_names, graph.outputs, strict=True))
         for value in graph.inputs:
             if value.name in cells:
-                read = emission.mil.read_state(input=function.inputs[cells[value.name]], stem=f"{cells[value.name]}_read")
+                state = function.inputs[cells[value.name]]
+                read = emission.mil.read_state(input=state, stem=f"{cells[value.name]}_read")
+                emission.cells[value] = Cell(state, read, results_by_name[kept[value.name].present])
                 emission.define(value, emission.cast(read, CARRIERS[value.tensor.dtype]))
             elif value.name in ports:
                 emission.define(value, _enter(emission, function.inputs[ports[value.name].feature], ports[value.name]))
         emission.emit_graph(graph)
-        results_by_name = dict(zip(graph.output_names, graph.outputs, strict=True))
-        for name, cell in cells.items():
-            update = emission.cast(emission.var(results_by_name[kept[name].present]), "fp16")
-            emission.mil.coreml_update_state(state=function.inputs[cell], value=update, stem=f"{cell}_update")
+        for value, cell in emission.cells.items():
+            if not cell.written:
+                update = emission.cast(emission.var(cell.target), "fp16")
+                emission.mil.coreml_update_state(state=cell.state, value=update, stem=f"{cells[value.name]}_update")
         outputs, results = _leave(emission, graph, release, features)
         function.set_outputs(results)
     program = MilProgram()

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from ...ir.diagnostics import Diagnostic
 from ...ir.model import Model
 from ..backend import E_OPTION
+from ..caches import cache_buffers
+
+AUTOMATIC = "auto"
+"""What the option says to have every key-value cache as a state."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,11 @@ def parse_states(given: Mapping[str, str], model: Model) -> dict[str, State]:
     """
     inputs = {v.name: v for v in model.graph.inputs}
     outputs = dict(zip(model.graph.output_names, model.graph.outputs, strict=True))
+    if AUTOMATIC in given:
+        given = cache_buffers(model.graph)
+        if not given:
+            hint = "give the caches a fixed length (kv_cache=…), or name the pairs: states='INPUT=OUTPUT;…'"
+            raise Diagnostic(E_OPTION, "states: no output is an input that was written into", hint=hint)
     found = {}
     for past, present in given.items():
         if past not in inputs or present not in outputs:

@@ -107,6 +107,7 @@ class FixKvCache(Pass):
 
     def _apply(self, graph: Graph, lanes: Lanes) -> None:
         changed: set[Value] = set()
+        present = set(graph.values())
         for value, lane in lanes.lanes.items():
             if value.is_input:
                 shape = value.tensor.shape
@@ -116,7 +117,8 @@ class FixKvCache(Pass):
         for node in list(graph):
             for action in lanes.edits.get(node, ()):
                 action(node)
-            if node in lanes.edits or any(value in changed for value in node.inputs):
+            given = [value for value in node.inputs if value is not None and value.data is None]
+            if node in lanes.edits or any(value in changed or value not in present for value in given):
                 changed.update(_inferred(node))
         remove_dead([node for node in graph if not any(v.uses for v in node.outputs)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,23 @@ _RESERVED = frozenset(
 _SMALL_INTEGERS = ("int8", "uint8", "int16", "uint16")
 
 
+@dataclass
+class Cell:
+    """A state of the function.
+
+    Attributes:
+        state: its variable.
+        read: what it held when the function began.
+        target: the value of the graph that it has to hold in the end.
+        written: whether the operator that writes it is there.
+    """
+
+    state: Any
+    read: Any
+    target: Value
+    written: bool = False
+
+
 class Emission:
     """A MIL function under construction.
 
@@ -35,12 +53,14 @@ class Emission:
         release: the deployment target.
         mil: the builder; every call names its operator after the node at hand.
         names: the name in the program of each value that has been bound.
+        cells: the states, by the input that reads them.
     """
 
     def __init__(self, release: Release, weights: Any = None) -> None:
         self.release = release
         self.mil = _Builder(self)
         self.names: dict[Value, str] = {}
+        self.cells: dict[Value, Cell] = {}
         self._weights = weights
         self._vars: dict[Value, Any] = {}
         self._scopes: list[dict[Value, Any]] = []
