@@ -203,6 +203,12 @@ class QuantizedEmitter(Emitter):
             quantization = self._carried.parameters
         return super().temporary(shape, dtype, quantization)
 
+    def number(self, value: float, dtype: DType = DType.FLOAT) -> int:
+        """See `Emitter.number`; integers that stand for real numbers are on the grid that the node works with."""
+        if self._is_whole and dtype in WHOLE and self._carried is not None:
+            return self.constant(ArrayData(np.asarray(value, dtype.numpy)), quantization=self._carried.parameters)
+        return super().number(value, dtype)
+
     def on(self, grid: Grid, shape: Sequence[Any]) -> int:
         """A temporary tensor on a grid."""
         return super().temporary(shape, grid.dtype, grid.parameters)
