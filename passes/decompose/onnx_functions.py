@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...ir.clone import clone_graph, clone_into
 from ...ir.diagnostics import Diagnostic
 from ...ir.graph import Graph, Node, Value
@@ -25,6 +27,7 @@ DEFINED_BY_FUNCTIONS = (
     AffineGrid, BlackmanWindow, CausalConvWithState, CenterCropPad, DynamicQuantizeLinear, HammingWindow, HannWindow,
     LinearAttention, NegativeLogLikelihoodLoss, Range, SequenceMap, SoftmaxCrossEntropyLoss, Opaque,
 )  # fmt: skip
+_BODY = "edgec.body"
 
 
 @decomposes(*DEFINED_BY_FUNCTIONS, name="inline-onnx-function", group="decompose-onnx-functions", targeted=True, benefit=0)
@@ -50,7 +53,6 @@ def inline_onnx_function(node: Node, t: Terms) -> Result:
 def function_body(node: Node, operands: list[Value]) -> Graph | None:
     """The body of a node's function as a graph whose inputs stand for ``operands``; None when there is none."""
     import onnx
-    from onnx import inliner
 
     from ...ir.serial.reader import read_model_bytes
     from ...ir.serial.writer import model_bytes
@@ -60,12 +62,38 @@ def function_body(node: Node, operands: list[Value]) -> Graph | None:
     model = Model(alone, opsets={node.op.domain: version})
     try:
         proto = onnx.load_from_string(model_bytes(model, opset=onnx.defs.onnx_opset_version()))
-        inlined = inliner.inline_selected_functions(proto, [(node.op.domain, node.op.op_name)], inline_schema_functions=True)
-        if any(n.op_type == node.op.op_name and n.domain == node.op.domain for n in inlined.graph.node):
+        call = proto.graph.node[0]
+        body = _function(proto, call)
+        if body is None:
             return None
-        return read_model_bytes(inlined.SerializeToString(), node.op.op_name).graph
+        body.domain = body.name = call.domain = call.op_type = _BODY
+        proto.functions.append(body)
+        proto.opset_import.add(domain=_BODY, version=1)
+        return read_model_bytes(proto.SerializeToString(), node.op.op_name).graph
     except (Diagnostic, RuntimeError, ValueError):
         return None
+
+
+def _function(proto: Any, call: Any) -> Any:
+    """The FunctionProto that ONNX has for the only node of a model, None when there is none."""
+    from onnx import FunctionProto, TypeProto, defs
+
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    try:
+        schema: Any = defs.get_schema(call.op_type, versions[call.domain], call.domain)
+    except defs.SchemaError:
+        return None
+    opset = versions.get("", defs.onnx_opset_version())
+    found = b""
+    if schema.has_context_dependent_function:
+        types = {value.name: value.type for value in proto.graph.input}
+        given = [types.get(name, TypeProto()).SerializeToString() for name in call.input]
+        usable = [v for v in schema.context_dependent_function_opset_versions if v <= opset] or [opset]
+        found = schema.get_context_dependent_function_with_opset_version(max(usable), call.SerializeToString(), given)
+    elif schema.has_function:
+        usable = [v for v in schema.function_opset_versions if v <= opset]
+        found = schema.get_function_with_opset_version(max(usable)) if usable else b""
+    return FunctionProto.FromString(found) if found else None
 
 
 def _single(node: Node, operands: list[Value]) -> Graph:

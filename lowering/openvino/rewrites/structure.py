@@ -8,13 +8,12 @@ import numpy as np
 
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
-from ....ir.ops.binary import Mod
 from ....ir.ops.concat import Pad
 from ....ir.ops.gather import Gather
 from ....ir.ops.pooling import AveragePool, MaxPool, MaxUnpool
-from ....ir.ops.reduction import CumProd, ReduceMax, ReduceMin, ReduceProd
+from ....ir.ops.reduction import CumProd, ReduceMax, ReduceMin
 from ....ir.ops.reshape import Expand, Reshape, Tile
-from ....ir.ops.scatter import ScatterElements, TensorScatter
+from ....ir.ops.scatter import TensorScatter
 from ....ir.ops.selection import TopK
 from ....ir.ops.vision import SpaceToDepth
 from ....passes.decompose.terms import Size, Terms
@@ -62,22 +61,7 @@ def _wrap_pad(t: Terms, x: Value, pads: Value, axes: Value | None) -> Result:
 @rewrites_op(CumProd, name="openvino-cumulative-product", group=GROUP)
 def cumulative_product(node: Node, b: Rewriter) -> Result:
     """A running product is the product over a triangle of the elements, ones elsewhere."""
-    op, x, axis = node.op, node.inputs[0], node.inputs[1]
-    assert isinstance(op, CumProd) and x is not None and axis is not None
-    if x.shape is None or not axis.ints:
-        return Decline("the axis is computed at run time")
-    along = axis.ints[0] % len(x.shape)
-    length = x.shape[along]
-    if not isinstance(length, int) or length > 512:
-        return Decline("the length is not known, or too great for a triangle")
-    places = np.arange(length)
-    taken = places[:, None] > places[None, :] if op.exclusive else places[:, None] >= places[None, :]
-    mask = taken[::-1, ::-1] if op.reverse else taken
-    t = Terms(b)
-    wide = t.unsqueeze(x, [along])  # [..., result, element, ...]
-    shape = (length, length, *(1,) * (len(x.shape) - 1 - along))
-    chosen = t.where(t.constant(np.ascontiguousarray(mask).reshape(shape)), wide, 1)
-    return t.apply(ReduceProd(keepdims=0), chosen, t.ints([along + 1]))
+    return find_rule("decompose-cumulative-product").function(node, b)
 
 
 @rewrites_op(ReduceMax, ReduceMin, name="openvino-empty-extremum", group=GROUP)
@@ -143,41 +127,13 @@ def pool_problem(node: Node) -> str | None:
 @rewrites_op(TensorScatter, name="openvino-tensor-scatter", group=GROUP)
 def tensor_scatter(node: Node, b: Rewriter) -> Result:
     """Writing into a cache at each sample's position is ScatterElements at computed indices."""
-    op, cache, update, starts = node.op, *(node.operand(i) for i in range(3))
-    assert isinstance(op, TensorScatter) and cache is not None and update is not None
-    rank = cache.rank
-    if rank is None or update.rank is None:
-        return Decline("the rank is not known")
-    axis = op.axis % rank
-    t = Terms(b)
-    length = t.dim(update, axis)
-    places = t.reshape(t.count(length), [1] * axis + [-1] + [1] * (rank - axis - 1))
-    if starts is not None:
-        places = t.add(places, t.reshape(t.cast(starts, DType.INT64), [-1] + [1] * (rank - 1)))
-    if op.mode == "circular":
-        places = t.apply(Mod(), places, t.scalar(t.dim(cache, axis)))
-    indices = t.expand(places, [t.dim(update, i) for i in range(rank)])
-    return t.apply(ScatterElements(axis=axis), cache, indices, update)
+    return find_rule("decompose-tensor-scatter").function(node, b)
 
 
 @rewrites_op(MaxUnpool, name="openvino-max-unpool", group=GROUP)
 def max_unpool(node: Node, b: Rewriter) -> Result:
     """MaxUnpool scatters into zeros, framed where the output is larger."""
-    op, x, positions, wanted = node.op, *(node.operand(i) for i in range(3))
-    assert isinstance(op, MaxUnpool) and x is not None and positions is not None
-    shape = x.tensor.static_shape
-    target = node.outputs[0].tensor.static_shape
-    if shape is None or target is None:
-        return Decline("the dimensions are not known")
-    natural = op._natural_shape(shape)
-    t = Terms(b)
-    zeros = t.constant(np.zeros(int(np.prod(natural)), x.tensor.dtype.numpy))
-    flat = t.apply(ScatterElements(axis=0), zeros, t.reshape(positions, [-1]), t.reshape(x, [-1]))
-    y = t.reshape(flat, list(natural))
-    if wanted is None or tuple(natural) == target:
-        return y
-    ends = [n - m for n, m in zip(target, natural, strict=True)]
-    return t.apply(Pad(), y, t.ints([0] * len(target) + ends))
+    return find_rule("decompose-max-unpool").function(node, b)
 
 
 @rewrites_op(AveragePool, name="openvino-average-pool", group=GROUP)

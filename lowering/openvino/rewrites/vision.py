@@ -17,6 +17,7 @@ from ....ir.ops.scatter import ScatterElements
 from ....ir.ops.unary import Det, Round
 from ....ir.ops.vision import GridSample
 from ....passes.decompose.terms import Size, Terms
+from ....passes.registry import find_rule
 from ....passes.rewriter import Decline, Result, Rewriter, rewrites_op
 from .functions import GROUP
 
@@ -165,25 +166,4 @@ def col2im(node: Node, b: Rewriter) -> Result:
 @rewrites_op(Det, name="openvino-determinant", group=GROUP)
 def determinant(node: Node, b: Rewriter) -> Result:
     """Determinants of up to four rows are expanded by minors."""
-    x = node.inputs[0]
-    assert x is not None
-    size = x.shape[-1] if x.shape else None
-    if not isinstance(size, int) or not 0 < size <= 4:
-        return Decline("only matrices of up to four rows")
-    t = Terms(b)
-    rank = x.rank or 2
-    wide = t.widen(x)
-    rows = [t.take(wide, t.constant(i, DType.INT64), rank - 2) for i in range(size)]
-    cells = [[t.take(row, t.constant(j, DType.INT64), rank - 2) for j in range(size)] for row in rows]
-    return t.cast(_minors(t, cells), x.dtype)
-
-
-def _minors(t: Terms, cells: list[list[Value]]) -> Value:
-    if len(cells) == 1:
-        return cells[0][0]
-    total: Value | None = None
-    for column, cell in enumerate(cells[0]):
-        term = t.mul(cell, _minors(t, [[c for j, c in enumerate(row) if j != column] for row in cells[1:]]))
-        total = term if total is None else t.sub(total, term) if column % 2 else t.add(total, term)
-    assert total is not None
-    return total
+    return find_rule("decompose-determinant").function(node, b)
