@@ -54,6 +54,11 @@ PLAIN = (
 PAIRED = "Add Sub Mul Div Max Min Greater Less GreaterOrEqual LessOrEqual".split()
 BOUNDS = {"s": np.array([-1, 1]), "e": np.array([-9, 99]), "a": np.array([0, 1]), "t": np.array([-2, 2])}
 PER_AXIS = {"s": np.array([0.1, 0.2], np.float32), "z": np.array([3, 9], np.uint8)}
+CENTRES = np.concatenate([floats(2, 12, 2), floats(2, 12, 2, low=0.5)], axis=2)
+MARKS = RANDOM.permutation(np.linspace(0.05, 0.95, 72, dtype=np.float32)).reshape(2, 3, 12)
+CHOICE = {"m": np.array(4), "o": np.array(0.3, np.float32)}
+SHAPES = {"i": np.array([4, 5]), "b": np.array([2, 2])}
+GRID = floats(2, 3, 5, 2, low=-1.4, high=1.4)
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str, int, dict[str, Any]]] = [
     *((op, {"x": floats(3, 4)}, {}, "x", 1, {}) for op in PLAIN),
     *((op, {"x": floats(3, 4, low=0.2, high=0.9)}, {}, "x", 1, {}) for op in "Acos Asin Atanh Log Reciprocal Sqrt".split()),
@@ -146,6 +151,17 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str, int, dict[str, Any]]
     ),
     ("GRU", {"x": floats(5, 2, 3), **GATED}, {}, "x w r b n", 2, {"hidden_size": 4, "direction": "reverse"}),
     ("Attention", HEADS, {}, "q k v", 1, {"is_causal": 1, "scale": 0.2}),
+    ("NonMaxSuppression", {"b": CENTRES, "s": MARKS}, CHOICE, "b s m o", 1, {"center_point_box": 1}),
+    ("NonMaxSuppression", {"b": CENTRES, "s": MARKS, "t": np.float32(0.4)}, CHOICE, "b s m o t", 1, {}),
+    *(("GridSample", {"x": X, "g": GRID}, {}, "x g", 1, {"padding_mode": p, "align_corners": a})
+      for p in ("zeros", "border", "reflection") for a in (0, 1)),
+    *(("GridSample", {"x": X, "g": GRID}, {}, "x g", 1, {"padding_mode": p, "mode": m})
+      for p in ("zeros", "border", "reflection") for m in ("nearest", "cubic")),
+    ("GridSample", {"x": floats(1, 2, 3, 4, 5), "g": floats(1, 2, 2, 3, 3)}, {}, "x g", 1, {}),
+    ("Compress", {"x": floats(3, 4), "c": np.array([True, False, True])}, {}, "x c", 1, {"axis": 0}),
+    ("LpNormalization", {"x": np.array([[3, 4], [0, 0]], np.float32)}, {}, "x", 1, {"p": 2}),
+    ("EyeLike", {"x": np.zeros((3, 5), np.int32)}, {}, "x", 1, {"k": 1, "dtype": F}),
+    ("Col2Im", {"x": floats(2, 12, 6)}, SHAPES, "x i b", 1, {"strides": [2, 2], "pads": [1, 0, 1, 0]}),
 ]  # fmt: skip
 RESIZES = [
     {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
@@ -307,6 +323,44 @@ def test_choices_of_unknown_size(tmp_path: Path) -> None:
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     check(read_model_bytes(proto.SerializeToString()), {"x": floats(5, 3)}, tmp_path)
+
+
+def test_no_box_passes_the_threshold(tmp_path: Path) -> None:
+    """MIL chooses the best box all the same; it has to be left out, so that every other box is told from none."""
+    feeds = {"b": CENTRES, "s": np.where(MARKS < 0.9, np.float32(0), MARKS), "t": np.array([0.5], np.float32)}
+    model = node_model("NonMaxSuppression", feeds, CHOICE, ["b", "s", "m", "o", "t"], 1, {"center_point_box": 1})
+    assert "non_maximum_suppression" in check(model, feeds, tmp_path)
+    assert len(interpret(model, feeds)["y0"]) < 6
+
+
+def test_unknown_sizes(tmp_path: Path) -> None:
+    """What works for any size: pads of other axes, MIL's own padding, repeated rows, dimensions that must be one."""
+    make = helper.make_node
+    nodes = [
+        make("Conv", ["x", "w"], ["a"], auto_pad="SAME_UPPER", strides=[2, 2], kernel_shape=[3, 3]),
+        make("Resize", ["a", "", "r"], ["b"], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        make("ReduceMean", ["b", "axis"], ["c"], keepdims=0),
+        make("Pad", ["c", "p"], ["d"], mode="reflect"),
+        make("Concat", ["u", "v"], ["e"], axis=1),
+        make("Squeeze", ["u", "axis"], ["y1"]),
+        make("Shape", ["x"], ["s"]),
+        make("Expand", ["one", "s"], ["f"]),
+    ]
+    constants = {"w": floats(4, 2, 3, 3), "r": np.array([1, 1, 2, 3], np.float32), "axis": np.array([2]), "p": np.array([0, 1, 0, 0, 2, 0])}
+    constants["one"] = floats(2, 1, 1)
+    graph = helper.make_graph(
+        nodes,
+        "main",
+        [helper.make_tensor_value_info(n, F, s) for n, s in (("x", ["n", 2, "h", "w"]), ("u", ["n", 2, "k"]), ("v", ["n", 3, 1]))],
+        [helper.make_tensor_value_info(n, F, None) for n in ("b", "d", "e", "y1", "f")],
+        [onnx.numpy_helper.from_array(a, n) for n, a in constants.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model = read_model_bytes(proto.SerializeToString())
+    for size in (5, 6):
+        feeds = {"x": floats(2, 2, size, 7), "u": floats(2, 2, 1), "v": floats(2, 3, 1)}
+        found = check(model, feeds, tmp_path / str(size))
+    assert "upsample_nearest_neighbor" in found and "conv" in found
 
 
 @pytest.mark.parametrize("to", ["BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E5M2", "FLOAT8E4M3FNUZ", "FLOAT8E5M2FNUZ"])

@@ -38,6 +38,7 @@ EXPECTED = {
     "decompose-resize": 25, "decompose-rotary-embedding": 8, "decompose-reduce-l2": 9, "decompose-einsum": 4, "decompose-mod": 6,
     "decompose-center-crop-pad": 6, "decompose-affine-grid": 4, "inline-onnx-function": 40, "decompose-qlinear-matmul": 8,
     "recurrent-time-first": 3, "recurrent-steps": 8, "decompose-adam": 2, "decompose-stft": 2,
+    "decompose-grid-sample": 12, "decompose-compress": 2, "decompose-eye-like": 3, "decompose-lp-normalization": 4, "decompose-col2im": 5,
 }  # fmt: skip
 
 

@@ -21,11 +21,16 @@ def _geometry(node: Node) -> Obstacle | None:
         return Obstacle("dynamic-shape", "the size of the kernel is not known")
     if x.shape is None or not 3 <= len(x.shape) <= 5:
         return Obstacle("rank", "MIL convolves over one to three spatial dimensions")
-    if op.auto_pad in ("SAME_UPPER", "SAME_LOWER") and any(not isinstance(d, int) for d in x.shape[2:]):
+    if op.auto_pad in ("SAME_UPPER", "SAME_LOWER") and not (_sized(node) or op.auto_pad == "SAME_UPPER" and isinstance(op, Conv)):
         return Obstacle("dynamic-shape", f"auto_pad={op.auto_pad} needs known sizes")
     if not isinstance(x.shape[1], int):
         return Obstacle("dynamic-shape", "the number of channels is not known")
     return None
+
+
+def _sized(node: Node) -> bool:
+    """Whether the spatial sizes of the operand are known."""
+    return all(isinstance(d, int) for d in node.inputs[0].shape[2:])  # type: ignore[union-attr,index]
 
 
 def _constant_weights(node: Node) -> Obstacle | None:
@@ -56,12 +61,13 @@ def _mil_pads(pads: tuple[int, ...]) -> list[int]:
 @translates(Conv, when=every(_geometry, _constant_weights))
 @translates(Conv, when=_geometry, since=Release.IOS17)
 def conv(e: Emission, node: Node) -> None:
-    """Convolution over one to three dimensions; negative pads crop first."""
+    """Convolution over one to three dimensions; negative pads crop first. Pads that depend on unknown sizes are left to MIL."""
     op, x, w = node.op, e.required(node, 0), e.required(node, 1)
     assert isinstance(op, Conv) and x.shape is not None and w.shape is not None
     rank = len(x.shape) - 2
     strides, dilations = per_axis(op.strides, rank, "strides"), per_axis(op.dilations, rank, "dilations")
-    pads = resolved_pads(x.shape[2:], w.shape[2:], strides, dilations, op.pads, op.auto_pad)
+    same = op.auto_pad == "SAME_UPPER" and not _sized(node)
+    pads = (0,) * (2 * rank) if same else resolved_pads(x.shape[2:], w.shape[2:], strides, dilations, op.pads, op.auto_pad)
     operand = e.operand(node)
     if min(pads, default=0) < 0:
         operand, pads = _cropped(e, operand, pads, rank)
@@ -72,8 +78,8 @@ def conv(e: Emission, node: Node) -> None:
             weight=e.weight(node, 1),
             bias=e.operand(node, 2),
             strides=list(strides),
-            pad_type="custom",
-            pad=_mil_pads(pads),
+            pad_type="same" if same else "custom",
+            pad=None if same else _mil_pads(pads),
             dilations=list(dilations),
             groups=op.group,
         ),

@@ -65,9 +65,49 @@ def _nearest(node: Node) -> Obstacle | None:
     return None if op.mode == "nearest" else Obstacle("attribute", "another mode")
 
 
+def _repetition(node: Node) -> tuple[int, int] | None:
+    """How often rows and columns are repeated, whatever their number; None when that is not all that happens."""
+    op, x, found = node.op, node.inputs[0], _factors(node)
+    assert isinstance(op, Resize) and x is not None
+    if op.mode != "nearest" or op.coordinate_transformation_mode == "tf_crop_and_resize" or found is None or x.rank not in (3, 4, 5):
+        return None
+    repeats = [1] * x.rank
+    for axis, factor in zip(*found, strict=True):
+        if factor is None or factor < 1 or factor != int(factor):
+            return None
+        repeats[axis] = int(factor)
+    if any(r != 1 for r in repeats[:-2]) or any(not _repeats(op, r) for r in repeats[-2:]):
+        return None
+    return repeats[-2], repeats[-1]
+
+
+def _repeats(op: Resize, factor: int) -> bool:
+    sizes = (1, 2, 3, 7, 50)
+    found = (_alone(op, np.arange(n, dtype=np.float64)[None], n * factor, float(factor))[0] for n in sizes)
+    return factor == 1 or all(np.array_equal(array, np.arange(n * factor) // factor) for n, array in zip(sizes, found, strict=True))
+
+
+def _whole_factors(node: Node) -> Obstacle | None:
+    if _repetition(node) is None:
+        return Obstacle("dynamic-shape", "sizes have to be known unless rows and columns are repeated")
+    return None
+
+
+@translates(Resize, when=_whole_factors)
+def repeated(e: Emission, node: Node) -> None:
+    """Rows and columns repeated, of any number of them."""
+    found, x = _repetition(node), e.operand(node)
+    assert found is not None
+    if found == (1, 1):
+        e.bind(node, e.mil.identity(x=x))
+        return
+    height, width = (np.float32(n) for n in found)
+    e.bind(node, e.mil.upsample_nearest_neighbor(x=x, scale_factor_height=height, scale_factor_width=width))
+
+
 @translates(Resize, dtypes=MOVABLE, when=every(_nearest, _stretched))
 def nearest(e: Emission, node: Node) -> None:
-    """The nearest neighbour: MIL's upsampling where it repeats every element equally often, else elements taken by index."""
+    """The nearest neighbour: MIL's upsampling where sizes repeat every element equally often, else elements taken by index."""
     op, x = node.op, e.operand(node)
     assert isinstance(op, Resize)
     changed = _changed(node)

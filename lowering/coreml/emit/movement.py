@@ -65,6 +65,13 @@ def squeeze(e: Emission, node: Node) -> None:
         chosen = [i for i, d in enumerate(x.shape) if d == 1]
     else:
         chosen = [a % len(x.shape) for a in axes.ints or ()]
+    if any(_symbolic(x.shape[a]) for a in chosen):  # MIL's squeeze keeps dimensions that it does not know to be one
+        mask = [a not in chosen for a in range(len(x.shape))]
+        end = ints([int(not m) for m in mask])
+        taken = [not m for m in mask]
+        result = e.mil.slice_by_index(x=x, begin=ints([0] * len(mask)), end=end, begin_mask=mask, end_mask=mask, squeeze_mask=taken)
+        e.bind(node, result)
+        return
     e.bind(node, e.mil.squeeze(x=x, axes=sorted(chosen)) if chosen else e.mil.identity(x=x))
 
 
@@ -93,6 +100,10 @@ def concat(e: Emission, node: Node) -> None:
     assert isinstance(op, Concat)
     parts = [e.wide(v) for v in node.inputs if v is not None]
     e.bind(node, e.mil.concat(values=parts, axis=op.axis) if len(parts) > 1 else e.mil.identity(x=parts[0]))
+
+
+def _symbolic(dim: Any) -> bool:
+    return not isinstance(dim, int | np.integer)
 
 
 def _split(node: Node) -> Obstacle | None:
@@ -223,6 +234,23 @@ def expand(e: Emission, node: Node) -> None:
     if any(r != 1 for r in reps):
         x = e.mil.tile(x=x, reps=ints(reps))
     e.bind(node, x if missing or any(r != 1 for r in reps) else e.mil.identity(x=x))
+
+
+def _counted(node: Node) -> Obstacle | None:
+    target = node.operand(1)
+    if target is not None and target.tensor.is_static:
+        return None
+    return Obstacle("dynamic-rank", "the number of dimensions of the result is not known")
+
+
+@translates(Expand, dtypes=MOVABLE, when=_counted, level="decomposed")
+def expand_to_computed(e: Emission, node: Node) -> None:
+    """Broadcasting to a shape that the program computes: a product with ones of that shape."""
+    x = e.operand(node)
+    kind = e.kind(x)
+    number = e.cast(x, "int32") if kind == "bool" else x
+    ones = e.mil.fill(shape=e.operand(node, 1), value=e.like(1, number))
+    e.bind(node, e.cast(e.mil.mul(x=number, y=ones), kind))
 
 
 @translates(Tile, dtypes=MOVABLE, when=_repeats)

@@ -26,8 +26,10 @@ def _pad(node: Node) -> Obstacle | None:
     shape = node.inputs[0].shape  # type: ignore[union-attr]
     if min(spread, default=0) < 0 and op.mode != "constant":
         return Obstacle("attribute", "negative pads with mode other than constant")
-    if op.mode in ("reflect", "wrap", "edge") and any(not isinstance(d, int) for d in shape or ()):
-        return Obstacle("dynamic-shape", f"mode {op.mode} needs known sizes")
+    if op.mode in ("reflect", "wrap", "edge") and shape is not None:
+        rank = len(shape)
+        if any(not isinstance(d, int) and (spread[i] or spread[i + rank]) for i, d in enumerate(shape)):
+            return Obstacle("dynamic-shape", f"mode {op.mode} needs known sizes of the axes that it pads")
     if op.mode not in ("constant", "reflect", "edge", "wrap"):
         return Obstacle("attribute", f"MIL has no pad mode {op.mode}")
     if op.mode == "reflect" and shape is not None:
