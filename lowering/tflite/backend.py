@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from ...ir.graph import Graph, Node
 from ...ir.model import Model
 from ..artifact import Artifact, Loss, debug_handles
 from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refuse_model, refuse_python
+from ..caches import cache_passes, check_cache_length
 from ..loops import UNROLL
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
@@ -21,12 +23,14 @@ from .quantized_emitter import QuantizedEmitter
 from .quantized_report import integer_signature, quantisation_facts, quantisation_losses
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
+from .signatures import SignatureSession, choose, parse_signatures, specialised
 from .writer import SIGNATURE_KEY, FlatModel
 
 MODEL_FILE = "model.tflite"
 CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,common-subexpressions,dead-code"
 TRIAL = f"fix(tflite-rewrites,{UNROLL},fold-constants,fold-if,dead-code)"
 DESCRIPTION = "compiled by edgec"
+OWN_PASSES = f"inline-regions,fix(tflite-rewrites,{UNROLL},{CLEANUP}),assign-layout,fix({CLEANUP}),settle-quantization,dead-code"
 INTERFACES = ("float", "int8")
 
 
@@ -37,11 +41,22 @@ class TfLiteBackend(Backend):
         threads: threads of one inference; None means one.
         xnnpack: whether XNNPACK's kernels are used where there are any, instead of the builtin ones.
         interface: ``float`` keeps inputs and outputs as the model has them; with ``int8`` those that the model quantises are integers.
+        kv_cache: positions of the buffers that key-value caches become; they keep growing without it.
+        signatures: sizes of symbolic dimensions for each of several signatures that share the weights:
+            ``prefill:sequence=32;decode:sequence=1``.
+        signature: which of them a session runs; the first when None.
     """
 
     name: ClassVar[str] = "tflite"
     extra: ClassVar[str] = "tflite"
-    option_defaults: ClassVar[Mapping[str, Any]] = {"threads": None, "xnnpack": True, "interface": "float"}
+    option_defaults: ClassVar[Mapping[str, Any]] = {
+        "threads": None,
+        "xnnpack": True,
+        "interface": "float",
+        "kv_cache": None,
+        "signatures": None,
+        "signature": None,
+    }
 
     def available(self) -> str | None:
         """None when ai-edge-litert is installed, else why not."""
@@ -71,8 +86,12 @@ class TfLiteBackend(Backend):
         return verdict if verdict.runs else judge_rewritten(node, verdict, TRIAL)
 
     def pipeline(self, options: Mapping[str, Any]) -> str:
-        """The portable pipeline, then LiteRT's rewrites with what they leave to fold, then the choice of layouts."""
-        return f"materialize-weights,default,inline-regions,fix(tflite-rewrites,{UNROLL},{CLEANUP}),assign-layout,fix({CLEANUP})"
+        """The portable pipeline, then LiteRT's rewrites with what they leave to fold, then the choice of layouts.
+
+        With several signatures what follows the portable part is run for the sizes of each.
+        """
+        portable = f"materialize-weights,default,{cache_passes(options)}"
+        return portable + (f"fix({CLEANUP})" if options.get("signatures") else OWN_PASSES)
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options, checked."""
@@ -84,6 +103,8 @@ class TfLiteBackend(Backend):
             raise Diagnostic(E_OPTION, f"xnnpack={options['xnnpack']!r} is neither true nor false")
         if options["interface"] not in INTERFACES:
             raise Diagnostic(E_OPTION, f"interface={options['interface']!r} is none of {', '.join(INTERFACES)}")
+        check_cache_length(options["kv_cache"])
+        options["signatures"] = parse_signatures(options["signatures"])
         return options
 
     def lower(self, model: Model, options: Mapping[str, Any]) -> Artifact:
@@ -96,24 +117,17 @@ class TfLiteBackend(Backend):
         self.require()
         settings = self.options(options)
         refuse_python(self.name, model)
-        found = problems(model.graph.walk())
-        if found:
-            raise refuse(self.name, found)
-        _check_interface(model.graph)
+        sizes = settings["signatures"]
+        variants = specialised(model, sizes, OWN_PASSES) if sizes else {SIGNATURE_KEY: model}
         flat = FlatModel(DESCRIPTION)
-        plan = plan_of(model.graph) if has_quantization(model.graph) else None
-        emitter = Emitter(flat) if plan is None else QuantizedEmitter(flat, plan, settings["interface"] == "int8")
-        emitter.run(model.graph)
-        _publish(flat, emitter, model.graph)
-        debug = {**debug_handles(model), "values": emitter.handles()}
-        losses = _losses(model)
-        facts = {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if losses else ""}
-        signature = Signature.of(model)
-        if plan is not None:
-            facts["quantisation"] = quantisation_facts(plan)
-            losses += quantisation_losses(plan)
-            if settings["interface"] == "int8":
-                signature = integer_signature(signature, model.graph, plan)
+        emitted = [_emit(flat, key, variant, settings["interface"] == "int8") for key, variant in variants.items()]
+        first = emitted[0]
+        losses = list(dict.fromkeys(loss for part in emitted for loss in part.losses))
+        narrowed = any(part.narrowed for part in emitted)
+        facts = {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if narrowed else "", **first.facts}
+        if sizes:
+            facts["signatures"] = {key: part.signature.to_json() for key, part in zip(variants, emitted, strict=True)}
+        signature, debug = first.signature, {**debug_handles(model), "values": first.handles}
         files = {MODEL_FILE: flat.write}
         return Artifact(self.name, files, signature, facts, settings, tuple(losses), debug)
 
@@ -122,7 +136,41 @@ class TfLiteBackend(Backend):
         recorded = {name: value for name, value in manifest.get("options", {}).items() if name in self.option_defaults}
         narrowed = bool(manifest["lowering"].get("float64"))
         settings = self.options({**recorded, **options})
+        if manifest["lowering"].get("signatures"):
+            return SignatureSession(folder / MODEL_FILE, *choose(manifest, settings["signature"]), settings)
         return TfLiteSession(folder / MODEL_FILE, Signature.from_json(manifest["signature"]), settings, narrowed)
+
+
+@dataclass(frozen=True)
+class _Emitted:
+    """What came of one signature."""
+
+    signature: Signature
+    losses: list[Loss]
+    narrowed: bool
+    facts: dict[str, Any]
+    handles: dict[str, list[str]]
+
+
+def _emit(flat: FlatModel, key: str, model: Model, integers: bool) -> _Emitted:
+    """Write one signature of a model."""
+    graph = model.graph
+    found = problems(graph.walk())
+    if found:
+        raise refuse("tflite", found)
+    _check_interface(graph)
+    plan = plan_of(graph) if has_quantization(graph) else None
+    emitter = Emitter(flat) if plan is None else QuantizedEmitter(flat, plan, integers)
+    emitter.run(graph)
+    _publish(flat, key, emitter, graph)
+    losses, signature = _losses(model), Signature.of(model)
+    narrowed, facts = bool(losses), {}
+    if plan is not None:
+        facts["quantisation"] = quantisation_facts(plan)
+        losses += quantisation_losses(plan)
+        if integers:
+            signature = integer_signature(signature, graph, plan)
+    return _Emitted(signature, losses, narrowed, facts, emitter.handles())
 
 
 def _check_interface(graph: Graph) -> None:
@@ -135,10 +183,10 @@ def _check_interface(graph: Graph) -> None:
             raise refuse_model("tflite", verdict.code, verdict.reason, where)
 
 
-def _publish(flat: FlatModel, emitter: Emitter, graph: Graph) -> None:
+def _publish(flat: FlatModel, key: str, emitter: Emitter, graph: Graph) -> None:
     subgraph = emitter.subgraph
     inputs = list(zip([v.name for v in graph.inputs], subgraph.inputs, strict=True))
-    flat.signature(SIGNATURE_KEY, 0, inputs, list(zip(graph.output_names, subgraph.outputs, strict=True)))
+    flat.signature(key, flat.subgraphs.index(subgraph), inputs, list(zip(graph.output_names, subgraph.outputs, strict=True)))
 
 
 def operator_counts(flat: FlatModel) -> dict[str, int]:
