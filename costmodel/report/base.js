@@ -17,11 +17,12 @@ const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG,
 // -- numbers
 const PREFIXES = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
 function si(value, unit = "", digits = 3) {
-  if (!value) return `0\u00a0${unit}`;
+  if (!value) return unit ? `0\u00a0${unit}` : "0";
   if (!Number.isFinite(value)) return `∞\u00a0${unit}`;
   value = Number(value.toPrecision(digits));
   const [size, prefix] = PREFIXES.find(([s]) => Math.abs(value) >= s) || PREFIXES[PREFIXES.length - 1];
-  return `${Number((value / size).toPrecision(digits))}\u00a0${prefix}${unit}`;
+  const mark = prefix + unit;
+  return `${Number((value / size).toPrecision(digits))}${mark ? `\u00a0${mark}` : ""}`;
 }
 const seconds = v => si(v, "s"), bytes = v => si(v, "B"), joules = v => si(v, "J");
 const plain = v => Number(v.toPrecision(3)).toString();
@@ -47,8 +48,7 @@ function boundOrder(target, bounds) {
   const place = b => { const i = order.indexOf(b); return i < 0 ? order.length : i; };
   return [...new Set(bounds)].sort((a, b) => place(a) - place(b));
 }
-const CATEGORIES = ["compute", "far", "nearer", "dispatch", "near", "nearest", "run"];
-const category = i => CATEGORIES[i % CATEGORIES.length];
+const category = i => `c${i % 7}`;
 
 // -- text
 const pen = document.createElement("canvas").getContext("2d");

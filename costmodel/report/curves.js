@@ -40,7 +40,7 @@ function sweepCurves(target, sweep, isBatch) {
   const here = clock ? 1 : (target.dims || {})[sweep.symbol], x = sweep.values, axis = clock ? `${name}, × nominal` : name;
   const found = [curve(`Latency over the ${name}`, axis, x, sweep.seconds, "s", here)];
   const rate = sweep.seconds.map((s, i) => { const items = isBatch ? x[i] : 1; return [items / s[2], items / s[1], items / s[0]]; });
-  if (isBatch || clock) found.push(curve(`Throughput over the ${name}`, axis, x, rate, "/s", here));
+  if (isBatch) found.push(curve(`Throughput over the ${name}`, axis, x, rate, "/s", here));
   found.push(curve(isBatch ? `Energy per item over the ${name}` : `Energy over the ${name}`, axis, x, sweep.joules.map((row, i) => row.map(v => isBatch ? v / x[i] : v)), "J", here));
   return found;
 }

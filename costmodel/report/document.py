@@ -20,7 +20,7 @@ DIGITS = 6  # significant ones; the page shows three
 _NEEDED = ("target", "seconds", "nodes")
 _NODE_NEEDED = ("name", "op", "seconds", "bound", "flops", "bytes")
 _PASSED = (
-    "bound_shares", "elasticities", "layers", "shares", "priorities", "batching", "precisions", "advice", "sweeps", "phases",
+    "bound_shares", "elasticities", "layers", "batching", "precisions", "advice", "sweeps", "phases",
 )  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def _target(document: Mapping[str, Any]) -> dict[str, Any]:
     roofline = analysis.get("roofline") or {}
     levels = [level["name"] for level in roofline.get("levels", ())]
     reasons = {index: one for index, one in enumerate(analysis.get("bottlenecks") or ())}
+    gains = {one["name"]: 1.0 - 1.0 / one["whole_speedup"] for one in analysis.get("priorities") or ()}
     found: dict[str, Any] = {
         key: document.get(key)
         for key in ("target", "engine", "tier", "precision", "dims", "assumed", "seconds", "joules", "macs", "flops", "energy", "notes")
@@ -110,14 +111,13 @@ def _target(document: Mapping[str, Any]) -> dict[str, Any]:
         "live": [node.get("live_bytes", 0) for node in nodes],
         "joules": [node.get("joules", 0) for node in nodes],
         "known": [int(node.get("known", True)) for node in nodes],
+        "gain": [gains.get(node["name"], 0.0) for node in nodes],
         "level": [reasons[i]["level"] if i in reasons else "" for i in range(len(nodes))],
         "evidence": [reasons[i]["evidence"] if i in reasons else "" for i in range(len(nodes))],
     }
     found |= {key: analysis[key] for key in _PASSED if analysis.get(key)}
     if "elasticities" in found:
         found["elasticities"] = {**found["elasticities"], "nodes": None}
-    if "priorities" in found:
-        found["priorities"] = found["priorities"][:24]
     found["fusion"] = [_fusion(case) for case in analysis.get("fusion") or ()]
     return found
 

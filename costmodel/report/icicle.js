@@ -77,7 +77,7 @@ function drawIcicle(root, width, target, graph, focus, whole, show, zoom, out) {
       tabindex: depth === 0 ? "0" : "-1", role: "button", "aria-label": described, "data-name": place.name, "data-depth": depth, "data-node": leaf ? place.node : null,
     });
     group.append(cell);
-    if (w > 30) {
+    if (w > 44) {
       const title = clip(leaf ? `${place.name} · ${graph.op[place.node]}` : place.name, w - 10);
       group.append(svg("text", { x: x + 6, y: depth * row + 15, "pointer-events": "none" }, title));
       const value = `${show(place.value)} · ${percent(share)}`;

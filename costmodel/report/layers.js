@@ -37,7 +37,8 @@ function drawBars(root, width, target, graph, chosen) {
   chosen.forEach((i, k) => {
     const top = head + k * row, s = n.seconds[i], y = small ? top + 22 : top + 6, tall = 12;
     const group = svg("g", { class: "row", "data-node": i }, svg("rect", { class: "back", x: 0, y: top, width, height: row }));
-    const name = clip(graph.name[i], small ? width * 0.55 : label * 0.56), op = graph.op[i];
+    const op = graph.op[i], room = (small ? width - 86 : label - 8) - 18;
+    const name = clip(graph.name[i], Math.max(room - textWidth(op), room * 0.55));
     const place = small ? top + 15 : top + 16;
     group.append(svg("text", { x: 10, y: place }, name));
     const start = 10 + textWidth(name) + 8;
@@ -58,9 +59,10 @@ function drawBars(root, width, target, graph, chosen) {
 function blocks(target) {
   const layers = Object.entries((target.layers || {}).layers || {});
   if (layers.length < 2) return null;
-  const groups = Object.keys(target.layers.groups).filter(g => layers.some(([, parts]) => parts[g]));
+  const all = Object.keys(target.layers.groups).filter(g => layers.some(([, parts]) => parts[g]));
+  const share = g => sum(layers.map(([, parts]) => parts[g] || 0)), groups = all.sort((a, b) => share(b) - share(a));
   const kinds = Object.fromEntries(groups.map((g, i) => [g, category(i)]));
-  const totals = Object.fromEntries(groups.map(g => [g, sum(layers.map(([, parts]) => parts[g] || 0))]));
+  const totals = Object.fromEntries(groups.map(g => [g, share(g)]));
   const holder = chart(`Time of ${layers.length} layers of ${target.target} by their parts; the table below has the same figures`, (root, width) => {
     const left = Math.min(100, widest(layers.map(([name]) => name)) + 16), right = width - 76, row = 22;
     const x = linear(0, Math.max(...layers.map(([, parts]) => sum(Object.values(parts)))), left, right);

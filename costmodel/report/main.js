@@ -1,5 +1,9 @@
 // The page: one target at a time.
 const SECTIONS = [summarySection, adviceSection, rooflineSection, layersSection, icicleSection, memorySection, energySection, sweepsSection, phasesSection, precisionSection, paretoSection, fusionSection, notesSection];
+const SHORT = {
+  summary: "Summary", advice: "Advice", roofline: "Roofline", layers: "Layers", breakdown: "Breakdown", memory: "Memory", energy: "Energy",
+  sweeps: "Sweeps", phases: "Generation", precision: "Precision", pareto: "Choices", fusion: "Fusion",
+};
 const main = document.getElementById("main"), bar = document.getElementById("bar"), cards = [...document.querySelectorAll("[data-target]")];
 
 function showTarget(index) {
@@ -9,8 +13,7 @@ function showTarget(index) {
   const sections = SECTIONS.map(build => build(target, graph)).filter(Boolean);
   main.replaceChildren(...sections);
   cards.forEach((card, i) => card.setAttribute("aria-pressed", String(i === index)));
-  const links = sections.filter(s => s.id !== "notes").map(s => html("a", { href: `#${s.id}` }, s.querySelector("h2").textContent));
-  links[0].textContent = "Summary";
+  const links = sections.filter(s => SHORT[s.id]).map(s => html("a", { href: `#${s.id}` }, SHORT[s.id]));
   const choose = DATA.targets.length > 1 ? html("span", { class: "switch" }, html("select", { "aria-label": "target", onchange: e => { showTarget(Number(e.target.value)); bar.querySelector("select").focus(); } },
     DATA.targets.map((t, i) => html("option", { value: i, selected: i === index }, label(t, i))))) : null;
   bar.replaceChildren(html("div", {}, choose, html("div", { class: "links" }, links)));

@@ -26,10 +26,9 @@ function drawMemory(root, width, target, graph) {
   });
   yAxis(root, ticks, y, box, bytes, "");
   xAxis(root, niceTicks(0, live.length, width < 560 ? 4 : 8), x, box, String, "step of the schedule");
-  let path = `M${box.left} ${box.bottom}`;
-  live.forEach((v, i) => { path += `V${y(v).toFixed(1)}H${x(i + 1).toFixed(1)}`; });
-  root.append(svg("path", { class: "live f-compute", "fill-opacity": 0.28, d: `${path}V${box.bottom}Z` }));
-  root.append(svg("path", { class: "line s-compute", d: path.replace(/^M\S+ \S+V/, `M${box.left} `) }));
+  const steps = live.map((v, i) => `V${y(v).toFixed(1)}H${x(i + 1).toFixed(1)}`).join("");
+  root.append(svg("path", { class: "live f-compute", "fill-opacity": 0.28, d: `M${box.left} ${box.bottom}${steps}V${box.bottom}Z` }));
+  root.append(svg("path", { class: "outline s-compute", d: `M${box.left} ${box.bottom}${steps}` }));
   for (const l of near) root.append(svg("path", { class: `limit s-${l.kind}`, "data-line": l.type, d: `M${box.left} ${y(l.value).toFixed(1)}H${box.right}` }));
   const labels = near.map(l => ({ at: y(l.value) - 5, text: l.text, kind: l.kind }));
   for (const l of spread(labels, 15, box.top + 8, box.bottom - 4)) {

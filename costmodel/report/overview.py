@@ -58,7 +58,8 @@ def _card(position: int, target: Mapping[str, Any], low: float, high: float) -> 
     engine = " · ".join(str(part) for part in (target.get("engine"), target.get("tier")) if part)
     return f"""<button type="button" class="target" data-target="{position}" aria-pressed="{"true" if position == 0 else "false"}">
 <span class="name"><b>{escape(str(target["target"]))}</b><span class="dim">{escape(engine)}</span></span>
-<span class="big">{figure(expected, "s")}</span><span class="dim range">{figure(least, "s")} – {figure(most, "s")}</span>
+<span class="figures"><span class="big">{figure(expected, "s")}</span>
+<span class="dim range">{figure(least, "s")} – {figure(most, "s")}</span></span>
 {_interval(least, expected, most, low, high)}
 {_shares(target)}
 <dl>{items}</dl></button>"""
@@ -82,5 +83,5 @@ def _shares(target: Mapping[str, Any]) -> str:
     parts = "".join(
         f'<i class="b-{bound_class(name, levels)}" style="flex-grow:{shares[name]:.4f}"></i>' for name in order if shares[name] > 0.002
     )
-    words = ", ".join(f"{bound_text(name)} {share(shares[name])}" for name in order[:2])
+    words = ", ".join(f"{bound_text(name)} {share(shares[name])}" for name in order[:2] if shares[name] >= 0.005)
     return f'<span class="shares" aria-hidden="true">{parts}</span><span class="dim words">bound by {escape(words)}</span>'

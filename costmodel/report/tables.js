@@ -4,12 +4,12 @@ const tile = (name, value, small) => html("div", {}, html("dt", {}, name), html(
 function summarySection(target) {
   const levels = target.roofline.levels || [], last = levels[levels.length - 1], each = target.seconds[1];
   const need = target.peak_bytes + target.weight_bytes, rate = target.flops && each ? target.flops / each : 0;
-  const peak = Math.max(0, ...Object.values(target.roofline.peaks || {}));
+  const [dtype, peak] = mainPeak(target);
   const tiles = html("dl", { class: "tiles" },
     tile("latency", seconds(each), `${span(target.seconds, seconds)}; ${si(1 / each, "")} per second`),
     target.joules ? tile("energy", joules(target.joules[1]), `${span(target.joules, joules)}; ${si(target.joules[1] / each, "W")} on average`) : null,
     tile("memory", bytes(need), `weights ${bytes(target.weight_bytes)}, peak activations ${bytes(target.peak_bytes)}${last ? `; ${percent(need / last.bytes)} of ${last.name}` : ""}`),
-    target.macs ? tile("work", si(target.macs, "MAC"), `${si(target.flops, "FLOP")}${rate ? ` at ${si(rate, "FLOP/s")}` : ""}${peak ? `, ${percent(rate / peak)} of the greatest peak` : ""}`) : null,
+    target.macs ? tile("work", si(target.macs, "MAC"), `${si(target.flops, "FLOP")}${rate ? ` at ${si(rate, "FLOP/s")}` : ""}${peak ? `, ${percent(rate / peak)} of the peak in ${dtype}` : ""}`) : null,
     target.kv_bytes ? tile("keys and values", bytes(target.kv_bytes)) : null);
   const shares = target.bound_shares || {}, order = boundOrder(target, Object.keys(shares));
   const stack = order.length ? html("div", {},
@@ -21,21 +21,40 @@ function summarySection(target) {
   return section("summary", target.target, engine, tiles, order.length ? html("h3", {}, "What bounds the time") : null, stack);
 }
 
+// the element type of most multiply-accumulates, and its peak
+function mainPeak(target) {
+  const peaks = target.roofline.peaks || {}, found = {};
+  target.nodes.dtype.forEach((d, i) => { found[d] = (found[d] || 0) + target.nodes.macs[i]; });
+  const [dtype] = Object.entries(found).reduce((a, b) => b[1] > a[1] ? b : a, ["", -1]);
+  return [dtype, peaks[dtype] || 0];
+}
+
+// alike nodes, as layers of one model repeat them, stand in one row
+function alike(items, key) {
+  const found = new Map();
+  for (const item of items) { const k = key(item); if (!found.has(k)) found.set(k, []); found.get(k).push(item); }
+  return [...found.values()];
+}
+const times = count => count > 1 ? html("b", { class: "whole" }, ` × ${count}`) : null;
+
 function adviceSection(target, graph) {
   const n = target.nodes, order = n.seconds.map((_, i) => i).filter(i => n.seconds[i][1] > 0).sort((a, b) => n.seconds[b][1] - n.seconds[a][1]);
   if (!order.length) return null;
   const advice = (target.advice || []).map(a => html("li", {}, a.gain ? html("span", { class: "gain" }, `−${percent(a.gain)} time`) : null, html("b", {}, sentence(a.action)), html("span", { class: "dim" }, a.evidence)));
-  const worth = new Map((target.priorities || []).map(p => [p.name, p]));
-  const most = n.seconds[order[0]][1];
-  const row = i => {
-    const s = n.seconds[i][1], p = worth.get(graph.name[i]);
+  const groups = alike(order, i => [graph.op[i], n.bound[i], graph.kernel[i], n.seconds[i][1].toPrecision(2)].join("|"));
+  const whole = group => sum(group.map(i => n.seconds[i][1]));
+  groups.sort((a, b) => whole(b) - whole(a));
+  const most = whole(groups[0]);
+  const row = group => () => {
+    const i = group[0], s = whole(group), saved = sum(group.map(k => n.gain[k]));
     const meter = html("span", { class: "meter", "aria-hidden": "true" }, html("i", { class: `b-${slot(target, n.bound[i])}`, style: `width:${(100 * s / most).toFixed(1)}%` }));
-    return [html("span", {}, html("b", {}, graph.name[i]), " ", html("span", { class: "dim" }, graph.op[i]), meter), seconds(s), percent(s / target.seconds[1]), boundText(n.bound[i]), n.evidence[i], p ? `${p.whole_speedup.toFixed(2)} ×` : ""];
+    const name = html("span", {}, html("b", {}, graph.name[i]), " ", html("span", { class: "dim" }, graph.op[i]), times(group.length), meter);
+    return [name, seconds(s), percent(s / target.seconds[1]), boundText(n.bound[i]), n.evidence[i], saved ? `−${percent(saved)}` : ""];
   };
-  const heads = [["node", "id head"], ["time", "n"], ["share", "n"], ["bound by", ""], ["why", "id long dim"], ["model at its roof", "n"]];
-  const table = growing(heads, order.slice(0, 40).map(i => () => row(i)), narrow() ? 5 : 10, "cards");
-  return section("advice", "Bottlenecks and advice", null, advice.length ? html("ul", { class: "advice" }, advice) : null,
-    html("h3", {}, "Nodes that take longest"), html("p", { class: "hint" }, "“Model at its roof” is the speed-up of the whole model when that node alone reaches its roof."), table);
+  const heads = [["node", "id head"], ["time", "n"], ["share", "n"], ["bound by", "whole"], ["why", "id long dim"], ["time at its roof", "n"]];
+  const table = growing(heads, groups.slice(0, 40).map(row), narrow() ? 5 : 10, "cards");
+  const hint = "Nodes of one operator that take the same time share a row. “Time at its roof” is what the model's time loses when they reach their roof.";
+  return section("advice", "Bottlenecks and advice", null, advice.length ? html("ul", { class: "advice" }, advice) : null, html("h3", {}, "What takes longest"), html("p", { class: "hint" }, hint), table);
 }
 const sentence = text => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -51,18 +70,23 @@ function growing(heads, rows, first, kind) {
 }
 
 function fusionSection(target) {
-  const cases = [...(target.fusion || [])].sort((a, b) => Math.abs(b.gain) - Math.abs(a.gain));
+  const cases = target.fusion || [];
   if (!cases.length) return null;
-  const gain = sum(cases.map(c => c.gain)), most = Math.max(...cases.map(c => Math.abs(c.gain))) || 1;
-  const row = c => () => [
-    html("span", {}, html("b", {}, c.name), " ", html("span", { class: "dim" }, plural(c.nodes.length, "node")),
-      html("span", { class: "meter", "aria-hidden": "true" }, html("i", { class: c.gain >= 0 ? "b-compute" : "b-far", style: `width:${(100 * Math.abs(c.gain) / most).toFixed(1)}%` }))),
-    seconds(c.seconds_before), seconds(c.seconds_after), `${c.gain < 0 ? "−" : "+"}${seconds(Math.abs(c.gain))}`,
-    `${plain(c.intensity_before)} → ${plain(c.intensity_after)}`, bytes(c.bytes_before - c.bytes_after), c.spill_bytes ? bytes(c.spill_bytes) : "", c.verdict, c.evidence];
+  const gain = sum(cases.map(c => c.gain)), groups = alike(cases, c => [c.nodes.length, c.verdict, ...[c.seconds_before, c.gain, c.bytes_before].map(v => v.toPrecision(2))].join("|"));
+  const saved = group => sum(group.map(c => c.gain));
+  groups.sort((a, b) => Math.abs(saved(b)) - Math.abs(saved(a)));
+  const most = Math.abs(saved(groups[0])) || 1, total = (group, key) => sum(group.map(c => c[key]));
+  const row = group => () => {
+    const c = group[0], s = saved(group), spilled = total(group, "spill_bytes");
+    const meter = html("span", { class: "meter", "aria-hidden": "true" }, html("i", { class: s >= 0 ? "b-compute" : "b-far", style: `width:${(100 * Math.abs(s) / most).toFixed(1)}%` }));
+    return [
+      html("span", {}, html("b", {}, c.name), " ", html("span", { class: "dim whole" }, plural(c.nodes.length, "node")), times(group.length), meter),
+      seconds(total(group, "seconds_before")), seconds(total(group, "seconds_after")), `${s < 0 ? "−" : "+"}${seconds(Math.abs(s))}`,
+      `${plain(c.intensity_before)} → ${plain(c.intensity_after)}`, bytes(total(group, "bytes_before") - total(group, "bytes_after")), spilled ? bytes(spilled) : "", c.verdict, c.evidence];
+  };
   const heads = [["kernel", "id head"], ["apart", "n"], ["fused", "n"], ["gain", "n"], ["FLOP/B", "n"], ["bytes saved", "n"], ["spilled", "n"], ["verdict", ""], ["why", "id long dim"]];
-  const hint = `${plural(cases.length, "fused kernel")} save ${seconds(gain)}, ${percent(Math.max(gain, 0) / (target.seconds[1] + Math.max(gain, 0)))} of the time without them. FLOP/B is the intensity before and after, with weights and spills; the bar is the gain.`;
-  const list = growing(heads, cases.map(row), narrow() ? 4 : 10, "cards");
-  return section("fusion", "Fusion", hint, html("div", { class: "scroll" }, list));
+  const hint = `${plural(cases.length, "fused kernel")} save ${seconds(gain)}, ${percent(Math.max(gain, 0) / (target.seconds[1] + Math.max(gain, 0)))} of the time without them; alike ones share a row. FLOP/B is the intensity before and after, with weights and spills; the bar is the gain.`;
+  return section("fusion", "Fusion", hint, growing(heads, groups.map(row), narrow() ? 4 : 10, "cards"));
 }
 
 function precisionSection(target) {
@@ -86,7 +110,7 @@ function precisionSection(target) {
 function energySection(target) {
   const parts = Object.entries(target.energy || {}).filter(([name, r]) => name !== "wall" && name !== "component" && r[1] > 0);
   if (!parts.length) return null;
-  const levels = target.roofline.levels || [], names = { floor: "the device's floor", leakage: "leakage" };
+  const names = { floor: "the device's floor", leakage: "leakage" };
   const kindOf = name => name.startsWith("arithmetic") ? "compute" : name.startsWith("memory.") ? slot(target, name.slice(7)) : name === "leakage" ? "dispatch" : "run";
   const text = name => names[name] || name.replace(/^arithmetic\./, "arithmetic in ").replace(/^memory\./, "");
   const total = sum(parts.map(([, r]) => r[1])), shown = parts.filter(([, r]) => r[1] / total > 0.0005);
@@ -94,7 +118,7 @@ function energySection(target) {
     shown.map(([name, r]) => html("i", { class: `b-${kindOf(name)}`, style: `flex-grow:${(r[1] / total).toFixed(4)}` })));
   const legend = html("ul", { class: "legend" }, shown.map(([name, r]) => html("li", {}, html("span", { class: "item" }, swatch(kindOf(name)), `${text(name)} ${joules(r[1])}, ${percent(r[1] / total)}`))));
   const table = tableOf("Table of energies", [["part", ""], ["low", "n"], ["expected", "n"], ["high", "n"]], () => Object.entries(target.energy).map(([name, r]) => [name, ...r.map(joules)]));
-  const hint = `At the wall ${joules(target.joules[1])} (${span(target.joules, joules)}); the engine and its memory ${joules((target.energy.component || [0, 0, 0])[1])}.${levels.length ? "" : ""}`;
+  const hint = `At the wall ${joules(target.joules[1])} (${span(target.joules, joules)}); the engine and its memory ${joules((target.energy.component || [0, 0, 0])[1])}.`;
   return section("energy", "Energy", hint, stack, legend, table);
 }
 
