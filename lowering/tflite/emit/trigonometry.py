@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ....ir.dtypes import DType
 from ....ir.graph import Node
 from ....ir.ops.unary import Acos, Acosh, Asin, Asinh, Atan, Atanh, Cosh, Sinh
@@ -39,11 +37,8 @@ def inverse(e: Emitter, node: Node) -> None:
     x = e.operand(node.inputs[0])
     shape = e.shape(x)
     if isinstance(node.op, Atan):
-        one = (
-            _add(e, _mul(e, x, e.number(0.0)), e.number(1.0))
-            if None in shape
-            else e.constant(np.ones([int(d or 0) for d in shape], np.float32))
-        )
+        one = e.temporary(shape, DType.FLOAT)
+        e.op("FILL", [e.shape_of(x), e.number(1.0)], [one])
         e.op("ATAN2", [x, one], [e.result(node.output)])
         return
     one = e.number(1.0)
