@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.dims import Dim, product
+from ..ir.dims import Dim, minimum, product
 from ..ir.graph import Node, Value
 from ..ir.op import Opaque
 from ..ir.types import TensorType
@@ -301,9 +301,16 @@ def _reduction(node: Node) -> Geometry | None:
     if data is None or results is None:
         return None
     axes = _attribute(node, "axes") or (node.inputs[1].ints if len(node.inputs) > 1 and node.inputs[1] is not None else None)
-    last = len(data) - 1
-    inner = axes is not None and last >= 0 and all(a not in (-1, last) for a in axes)
-    sizes = {"elements": product(data), "results": results, "run": data[last] if inner else 1}
+    rank = len(data)
+    reduced = {a + rank if a < 0 else a for a in axes} if axes is not None else set(range(rank))
+    if axes is None and node.op.op_name.startswith("Arg"):
+        reduced = {_attribute(node, "axis", 0) % max(rank, 1)}
+    run: Dim = 1
+    for position in reversed(range(rank)):
+        if data[position] != 1 and position in reduced:
+            break
+        run = run * data[position]
+    sizes = {"elements": product(data), "results": results, "run": run}
     layout = "blocked-" if node.op.domain == BLOCKED else ""
     return Geometry("reduction", sizes, layout + node.op.op_name.lower())
 
@@ -320,22 +327,41 @@ def _moved(node: Node) -> Geometry | None:
 
 def _run(node: Node, shape: tuple[Any, ...]) -> Dim:
     """Consecutive elements that are copied from consecutive places."""
-    name = node.op.op_name
+    name, data = node.op.op_name.removeprefix("ChannelsLast"), _shape(node.operand(0))
     if name == "Transpose":
         order = _attribute(node, "perm") or tuple(reversed(range(len(shape))))
-        kept = 0
-        while kept < len(order) and order[len(order) - 1 - kept] == len(order) - 1 - kept:
-            kept += 1
-        return product(shape[len(shape) - kept :])
+        return _unmoved(order, shape)
     if name in ("Concat", "Split", "QLinearConcat"):
         axis = _attribute(node, "axis", 0)
         return product(shape[axis if axis >= 0 else len(shape) + axis :])
     if name == "Gather":
-        data, axis = _shape(node.operand(0)), _attribute(node, "axis", 0)
+        axis = _attribute(node, "axis", 0)
         return product(data[axis + 1 :]) if data is not None and axis >= 0 else 1
-    if name in ("GatherElements", "ScatterElements", "DepthToSpace", "SpaceToDepth", "Resize", "GridSample", "Col2Im"):
+    if name in ("GatherElements", "ScatterElements", "DepthToSpace", "SpaceToDepth", "Resize", "GridSample", "Col2Im", "Upsample"):
         return 1
-    return shape[-1] if shape else 1
+    if name in ("ReorderInput", "ReorderOutput"):
+        return product(shape[2:])
+    if data is None or len(data) != len(shape):
+        return shape[-1] if shape else 1
+    steps = node.inputs[4] if name == "Slice" and len(node.inputs) > 4 else None
+    whole = steps is None or all(step == 1 for step in steps.ints or (2,))
+    run: Dim = 1
+    for before, after in zip(reversed(data), reversed(shape), strict=True):
+        if before != after:
+            return run * (minimum(before, after) if whole else 1)
+        run = run * after
+    return run
+
+
+def _unmoved(order: Sequence[int], shape: tuple[Any, ...]) -> Dim:
+    """Elements of the trailing axes that a permutation leaves in place; axes of one element move nothing."""
+    moved = [axis for position, axis in enumerate(order) if shape[position] != 1]
+    sizes = [size for size in shape if size != 1]
+    ranked = sorted(moved)
+    kept = 0
+    while kept < len(moved) and moved[len(moved) - 1 - kept] == ranked[len(moved) - 1 - kept]:
+        kept += 1
+    return product(sizes[len(sizes) - kept :])
 
 
 def _recurrent(node: Node) -> Geometry | None:

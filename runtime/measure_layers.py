@@ -22,8 +22,8 @@ SOFTMAXES = ("softmax", "logsoftmax", "log_softmax")
 MOVEMENTS = ("reorder", "transpose", "concatenation", "concat", "split", "split_v", "stridedslice", "strided_slice", "slice", "gather",
              "gather_nd", "gatherelements", "gathernd", "pad", "padv2", "mirror_pad", "tile", "broadcast", "broadcast_to", "interpolate",
              "resize_bilinear", "resize_nearest_neighbor", "depthtospace", "depth_to_space", "spacetodepth", "space_to_depth",
-             "scatterupdate", "scatterelementsupdate", "scatterndupdate", "scatter_nd", "roll", "reversesequence", "pack", "unpack", "one_hot", "onehot",
-             "embedding_lookup", "range", "fill", "shuffle_channels", "shufflechannels", "memoryinput", "memoryoutput")  # fmt: skip
+             "scatterupdate", "scatterelementsupdate", "scatterndupdate", "scatter_nd", "roll", "reversesequence", "pack", "unpack",
+             "one_hot", "onehot", "embedding_lookup", "range", "fill", "shuffle_channels", "shufflechannels", "memoryinput", "memoryoutput")  # fmt: skip
 VIEWS = ("reshape", "squeeze", "expand_dims", "unsqueeze")
 QUANTIZATIONS = ("quantize", "dequantize", "fakequantize", "fakequantizewithminmaxvars")
 RECURRENT = ("lstmcell", "rnncell", "grucell", "rnnseq", "lstmsequence", "unidirectional_sequence_lstm")
@@ -68,6 +68,7 @@ class Layer:
         groups: of a convolution; None to tell from the shapes.
         variant: what else tells its kernel from others.
         stride: product of the strides of a convolution.
+        extra: ``taps`` of a pooling window, ``weight`` (operations per element) of a fused elementwise layer.
     """
 
     name: str
@@ -190,7 +191,7 @@ def geometry_of(layer: Layer) -> Geometry:
         return Geometry("unknown", {"elements": total, "flops": total})
     shapes = {o.shape for o in layer.inputs if prod(o.shape) > 1}
     run = total if len(shapes) < 2 or not result else result[-1]
-    return Geometry("elementwise", {"elements": total, "run": max(run, 1), "flops": total}, variant)
+    return Geometry("elementwise", {"elements": total, "run": max(run, 1), "flops": total * layer.extra.get("weight", 1)}, variant)
 
 
 def _convolution(layer: Layer, transposed: bool) -> Geometry:
@@ -230,7 +231,7 @@ def _product(layer: Layer) -> Geometry:
 def _recurrent(layer: Layer) -> Geometry:
     data = layer.inputs[0].shape
     steps, batch = (data[1], data[0]) if len(data) == 3 else (1, data[0])
-    weights = [o.shape for o in layer.inputs if o.constant and len(o.shape) >= 2]
+    weights = [o.shape for o in layer.inputs if o.constant and len(o.shape) >= 2 and o.shape[-2] > 1]
     gates = weights[0][-2] if weights else 4 * layer.outputs[0].shape[-1]
     sizes = {"steps": steps, "batch": batch, "gates": gates, "inputs": data[-1], "hidden": layer.outputs[0].shape[-1]}
     return Geometry("recurrent", {**sizes, "flops": steps * batch * gates * 10}, layer.variant)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..costmodel.flops import WEIGHTS
 from ..ir.diagnostics import Diagnostic
 from ..lowering.backend import E_LOAD
 from .measure_layers import Layer, Operand, schedule_of_layers
@@ -42,13 +43,14 @@ def openvino_subject(
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, **(properties or {})}
     try:
         model = core.read_model(source if isinstance(source, bytes) else str(source))
+        kinds = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
         if any(p.get_partial_shape().is_dynamic for p in model.inputs):
             model.reshape({p.get_any_name(): list(np.shape(feeds[p.get_any_name()])) for p in model.inputs})
         compiled = core.compile_model(model, "CPU", settings)
         request = compiled.create_infer_request()
         for port in compiled.inputs:
             request.set_tensor(port, openvino.Tensor(np.ascontiguousarray(feeds[port.get_any_name()])))
-        layers, outputs = runtime_layers(compiled)
+        layers, outputs = runtime_layers(compiled, kinds)
     except Exception as error:  # the runtime raises RuntimeError with long texts, bindings raise others
         place = "" if isinstance(source, bytes) else str(source)
         raise Diagnostic(E_LOAD, "OpenVINO does not load the model", place, notes=[str(error)[:2000]]) from error
@@ -56,8 +58,13 @@ def openvino_subject(
     return Subject(request.infer, schedule, {}, None, request, len(compiled.outputs))
 
 
-def runtime_layers(compiled: Any) -> tuple[list[Layer], list[str]]:
-    """The layers of a compiled model in the order of execution, and the names of its results."""
+def runtime_layers(compiled: Any, kinds: Mapping[str, str] | None = None) -> tuple[list[Layer], list[str]]:
+    """The layers of a compiled model in the order of execution, and the names of its results.
+
+    Args:
+        compiled: a compiled model.
+        kinds: operators of the model before compilation by name; they tell what a fused elementwise layer computes.
+    """
     ops = list(compiled.get_runtime_model().get_ordered_ops())
     order = {op.get_friendly_name(): int(_fact(op, "execOrder") or 0) for op in ops}
     constants = {op.get_friendly_name() for op in ops if _fact(op, "layerType") == "Const"}
@@ -76,8 +83,20 @@ def runtime_layers(compiled: Any) -> tuple[list[Layer], list[str]]:
         results = [_operand(op.output(i), constants) for i in range(op.get_output_size())]
         primitive = _fact(op, "primitiveType")
         sources = tuple(n for n in _fact(op, "originalLayersNames").split(",") if n)
-        variant = _variant(kind, primitive, sources)
-        layers.append(Layer(name, kind, tuple(operands), tuple(results), sources, variant=variant, stride=_stride(operands, results)))
+        variant = _variant(kind, primitive, [(kinds or {}).get(n, "") for n in sources])
+        weight = sum(WEIGHTS.get((kinds or {}).get(n, ""), 1) for n in sources) or 1
+        layers.append(
+            Layer(
+                name,
+                kind,
+                tuple(operands),
+                tuple(results),
+                sources,
+                variant=variant,
+                stride=_stride(operands, results),
+                extra={"weight": weight},
+            )
+        )
     return layers, outputs
 
 
@@ -99,11 +118,13 @@ def _operand(port: Any, constants: set[str]) -> Operand:
     return Operand(f"{owner}:{port.get_index()}", sizes, dtype, owner in constants)
 
 
-def _variant(kind: str, primitive: str, sources: tuple[str, ...]) -> str:
+def _variant(kind: str, primitive: str, parts: list[str]) -> str:
     """What tells kernels apart: the implementation of contractions, the operator's name for all else."""
     if kind in ("Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution"):
         family = primitive.rpartition("_")[0] or primitive
         return "" if kind in ("FullyConnected", "MatMul") else family.replace("jit_", "").replace("_1x1", "")
+    if kind in ("Subgraph", "Math", "Eltwise") and any(parts):
+        return max(parts, key=lambda p: (WEIGHTS.get(p, 1), p)).lower()
     return kind.lower()
 
 

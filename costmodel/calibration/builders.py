@@ -283,6 +283,25 @@ def _pool(sketch: Sketch, sizes: Sizes) -> None:
     sketch.result(sketch.add(sizes["op"], [data], **windows))
 
 
+@builder("pools")
+def _pools(sketch: Sketch, sizes: Sizes) -> None:
+    """Pooling in a row behind a convolution, so that it runs in the layout of convolutions."""
+    channels, size, k = sizes["c"], sizes["size"], sizes["k"]
+    data = sketch.feed((1, channels, size, size))
+    value = sketch.add("Conv", [data, sketch.weight((16, channels, 1, 1))], kernel_shape=[1, 1])
+    value = sketch.add("Conv", [value, sketch.weight((channels, 16, 1, 1))], kernel_shape=[1, 1])
+    for _ in range(sizes.get("repeat", 4)):
+        value = sketch.add(sizes["op"], [value], kernel_shape=[k, k], strides=[1, 1], pads=[k // 2, k // 2, (k - 1) // 2, (k - 1) // 2])
+    if sizes.get("stride", 1) > 1:
+        value = sketch.add(sizes["op"], [value], kernel_shape=[k, k], strides=[2, 2])
+    sketch.result(value)
+
+
+@builder("lrn")
+def _lrn(sketch: Sketch, sizes: Sizes) -> None:
+    sketch.result(sketch.add("LRN", [sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))], size=5))
+
+
 @builder("recurrent")
 def _recurrent(sketch: Sketch, sizes: Sizes) -> None:
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[sizes["op"]]

@@ -22,7 +22,9 @@ LEAST = 5  # graphs with a variant before it gets coefficients of its own
 EXPONENTS = (1.0, 1.5, 2.5, 6.0)
 HUBER = 0.12  # relative error from which an observation counts less
 RIDGE = 2e-4
+SHRINK = 1e-2
 ROUNDS = 4
+LAUNCHES = ("view", "control")  # classes that cost a launch and nothing else
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ def _norm(compute: float, memory: float, p: float) -> float:
 def _vectors(row: FeatureRow, key: Key, layout: Layout) -> tuple[Any, Any]:
     """Features, and bytes that pass through every level (those from farther levels included)."""
     compute = np.array([row.compute[name] for name in KERNELS[key[0]].features])
+    if key[0] in LAUNCHES:
+        return np.zeros_like(compute), np.zeros(len(layout.levels))
     sources = np.array([row.memory.get(level, 0.0) for level in layout.levels])
     return compute, np.cumsum(sources[::-1])[::-1]
 
@@ -186,15 +190,33 @@ def fit(
         layout: the classes; those that the observations suffice for unless given.
     """
     layout = layout or layout_of(observations, levels)
+    prior = _prior(observations, layout)
     problem = _problem(observations, layout)
     if exponents is not None:
         chosen = {key: exponents.get(key, 1.0) for key in problem.keys}
-        return Fit(layout, _solve(problem, chosen), chosen)
+        return Fit(layout, _solve(problem, chosen, prior=prior), chosen)
     chosen = dict.fromkeys(problem.keys, 1.0)
-    values = _solve(problem, chosen)
+    values = _solve(problem, chosen, prior=prior)
     for position, key in enumerate(problem.keys):
         chosen[key] = _best_exponent(problem, position, values)
-    return Fit(layout, _solve(problem, chosen, values), chosen)
+    return Fit(layout, _solve(problem, chosen, values, prior=prior), chosen)
+
+
+def _prior(observations: Sequence[Observation], layout: Layout) -> Any:
+    """What a class costs when its variants are not told apart: variants keep to it where their own measurements say little."""
+    keys: dict[Key, int] = {}
+    width = 2
+    for kernel, _, dtype in layout.keys:
+        if (kernel, "", dtype) not in keys:
+            keys[kernel, "", dtype] = width
+            width += 1 + len(KERNELS[kernel].features) + len(layout.levels)
+    pooled = Layout(keys, layout.levels, width)
+    problem = _problem(observations, pooled)
+    values = _solve(problem, dict.fromkeys(problem.keys, 1.0))
+    prior = np.zeros(layout.width)
+    for key in layout.keys:
+        prior[layout.columns(key)] = values[pooled.columns((key[0], "", key[2]))]
+    return prior
 
 
 def _best_exponent(problem: _Problem, position: int, values: Any) -> float:
@@ -252,7 +274,7 @@ def _class_seconds(problem: _Problem, position: int, values: Any, p: float) -> A
     return constant + greater * (1.0 + ratio**p) ** (1.0 / p)
 
 
-def _solve(problem: _Problem, exponents: Mapping[Key, float], start: Any = None, offset: Any = 0.0) -> Any:
+def _solve(problem: _Problem, exponents: Mapping[Key, float], start: Any = None, offset: Any = 0.0, prior: Any = None) -> Any:
     """The weighted problem, solved until the weights of overlap and of outliers settle."""
     values = start
     trust = np.ones(len(problem.seconds))
@@ -264,7 +286,7 @@ def _solve(problem: _Problem, exponents: Mapping[Key, float], start: Any = None,
             near, far = _overlap_weights(problem, position, values, exponents[key])
             part = np.hstack([np.ones((len(near), 1)), problem.compute[position] * near[:, None], problem.memory[position] * far[:, None]])
             np.add.at(matrix, (problem.owners[position], problem.layout.columns(key)), part)
-        values = _bounded(matrix / problem.seconds[:, None], 1.0 - offset / problem.seconds, trust)
+        values = _bounded(matrix / problem.seconds[:, None], 1.0 - offset / problem.seconds, trust, prior)
         error = np.abs((_predicted(problem, values, exponents) + offset) / problem.seconds - 1.0)
         trust = np.minimum(1.0, HUBER / np.maximum(error, 1e-9))
     return values
@@ -283,8 +305,8 @@ def _overlap_weights(problem: _Problem, position: int, values: Any, p: float) ->
     return np.maximum((compute / x) ** (p - 1.0), 0.02), np.maximum((memory / x) ** (p - 1.0), 0.02)
 
 
-def _bounded(matrix: Any, wanted: Any, trust: Any) -> Any:
-    """Least squares with coefficients from zero on; columns are scaled, and a small ridge decides between equal ones."""
+def _bounded(matrix: Any, wanted: Any, trust: Any, prior: Any = None) -> Any:
+    """Least squares with coefficients from zero on; columns are scaled, and a small ridge around the prior decides between equal ones."""
     from scipy.optimize import nnls
 
     root = np.sqrt(trust)
@@ -294,8 +316,11 @@ def _bounded(matrix: Any, wanted: Any, trust: Any) -> Any:
     if not used.any():
         return np.zeros(matrix.shape[1])
     scaled = weighted[:, used] / scale[used]
-    stacked = np.vstack([scaled, np.sqrt(RIDGE) * np.eye(int(used.sum()))])
-    target = np.concatenate([wanted * root, np.zeros(int(used.sum()))])
+    ridge, expected = np.sqrt(RIDGE), np.zeros(int(used.sum()))
+    if prior is not None:
+        ridge, expected = np.sqrt(SHRINK), prior[used] * scale[used]
+    stacked = np.vstack([scaled, ridge * np.eye(int(used.sum()))])
+    target = np.concatenate([wanted * root, ridge * expected])
     found, _ = nnls(stacked, target, maxiter=50 * stacked.shape[1])
     values = np.zeros(matrix.shape[1])
     values[used] = found / scale[used]

@@ -217,7 +217,7 @@ def elementwise(count: int, draw: Draw) -> Rows:
         copies = copies_for(8.0 * total, _residence(index // 2))
         yield Recipe("unary", {"op": op, "elements": total}, min(copies, 24), "all", "elementwise")
     for source, target in (("float32", "bool"), ("bool", "float32"), ("int64", "float32"), ("float32", "int64"), ("int64", "int32")):
-        for total in (256, 65536):
+        for total in (256, 8192, 65536, 524288):
             yield Recipe("cast", {"elements": total, "source": source, "target": target}, 1, "all", "elementwise")
 
 
@@ -233,9 +233,11 @@ def binaries(count: int, draw: Draw) -> Rows:
         yield Recipe("binary", {"op": op, "rows": rows, "columns": columns, "form": form}, min(copies, 16), "all", "elementwise")
     for op in ("Equal", "Greater", "And", "Pow", "Max"):
         dtype = "bool" if op == "And" else "float32"
-        yield Recipe("binary", {"op": op, "rows": 64, "columns": 256, "dtype": dtype}, 1, "all", "elementwise")
-    for op, dtype in (("Add", "int64"), ("Mul", "int64"), ("Add", "int32")):
-        yield Recipe("binary", {"op": op, "rows": 16, "columns": 256, "dtype": dtype}, 1, "all", "elementwise")
+        for rows in (4, 64, 512):
+            yield Recipe("binary", {"op": op, "rows": rows, "columns": 256, "dtype": dtype}, 1, "all", "elementwise")
+    for op, dtype in (("Add", "int64"), ("Mul", "int64"), ("Add", "int32"), ("Equal", "int32"), ("Equal", "int64"), ("Greater", "int64")):
+        for rows in (4, 64, 512):
+            yield Recipe("binary", {"op": op, "rows": rows, "columns": 256, "dtype": dtype}, 1, "all", "elementwise")
     for total in (1000, 40_000, 400_000):
         yield Recipe("where", {"elements": total}, 1, "all", "elementwise")
 
@@ -246,51 +248,61 @@ TRANSPOSES = ((0, 2, 1, 3), (0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2), (2, 0, 3, 
 def movements(count: int, draw: Draw) -> Rows:
     """Copies of all kinds."""
     for index in range(count):
-        which = index % 10
+        which, again = index % 12, index // 12
         rows, columns = draw.size(2, 512, 8), draw.size(8, 2048, 16)
         while rows * columns > 1 << 19:
             columns = max(8, columns // 2)
-        copies = min(copies_for(8.0 * rows * columns, _residence(index // 3)), 16)
+        copies = min(copies_for(8.0 * rows * columns, _residence(again)), 16)
         if which in (0, 1, 2, 3):
             shape = (1, rows, draw.size(2, 16, 4), max(columns // 8, 2))
-            perm = TRANSPOSES[(index // 10 + which) % len(TRANSPOSES)]
+            perm = TRANSPOSES[(again + which) % len(TRANSPOSES)]
             yield Recipe("transpose", {"shape": list(shape), "perm": list(perm)}, copies, "all", "movement")
-        elif which == 4:
-            yield Recipe("concat", {"rows": rows, "columns": columns, "axis": 1 + index // 10 % 2}, copies, "all", "movement")
-        elif which == 5:
-            rows, columns = rows // 2 * 2, columns // 2 * 2
-            yield Recipe("split", {"rows": rows, "columns": columns, "axis": 1 + index // 10 % 2}, copies, "all", "movement")
+        elif which in (4, 5):
+            sizes = {"rows": rows, "columns": columns, "axis": 1 + again % 2, "parts": (2, 3, 4)[again % 3]}
+            yield Recipe("concat", sizes, copies, "all", "movement")
         elif which == 6:
-            step = (1, 1, 2)[index // 10 % 3]
-            yield Recipe("slice", {"rows": rows, "columns": columns, "axis": 1 + index // 10 % 2, "step": step}, copies, "all", "movement")
-        elif which == 7:
-            yield Recipe("gather", {"entries": 4096, "rows": rows, "columns": min(columns, 1024)}, 1, "all", "movement")
-        elif which == 8:
+            sizes = {"rows": rows // 2 * 2, "columns": columns // 2 * 2, "axis": 1 + again % 2}
+            yield Recipe("split", sizes, copies, "all", "movement")
+        elif which in (7, 8):
+            sizes = {"rows": rows, "columns": columns, "axis": 1 + again % 2, "step": (1, 1, 1, 2)[again % 4]}
+            yield Recipe("slice", sizes, copies, "all", "movement")
+        elif which == 9:
+            entries = draw.size(64, 16384, 64)
+            yield Recipe("gather", {"entries": entries, "rows": rows, "columns": min(columns, 1024)}, 1, "all", "movement")
+        elif which == 10:
             yield Recipe("expand", {"rows": rows, "times": 4, "columns": max(columns // 4, 4)}, copies, "all", "movement")
         else:
             forms = (("pad", {}), ("resize", {"mode": "nearest"}), ("rearrange", {"op": "DepthToSpace"}), ("resize", {"mode": "linear"}),
-                     ("rearrange", {"op": "SpaceToDepth"}))  # fmt: skip
-            kind, extra = forms[index // 10 % len(forms)]
+                     ("pad", {}), ("rearrange", {"op": "SpaceToDepth"}))  # fmt: skip
+            kind, extra = forms[again % len(forms)]
             yield Recipe(kind, {"c": max(4, draw.size(4, 96, 8) // 4 * 4), "size": 2 * draw.size(4, 32, 4), **extra}, 1, "all", "movement")
 
 
 def reductions(count: int, draw: Draw) -> Rows:
     """Reductions over rows and columns, pooling."""
     for index in range(count):
-        which = index % 6
+        which, again = index % 8, index // 8
         rows, columns = draw.size(2, 768, 16), draw.size(16, 2048, 16)
         while rows * columns > 1 << 20:
             columns = max(16, columns // 2)
-        copies = min(copies_for(4.0 * rows * columns, _residence(index // 3)), 16)
+        copies = min(copies_for(4.0 * rows * columns, _residence(again)), 16)
         if which in (0, 1, 2):
-            op = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMean")[index // 6 % 4]
+            op = ("ReduceMean", "ReduceMean", "ReduceSum", "ReduceMean", "ReduceMax")[again % 5]
             yield Recipe("reduce", {"op": op, "rows": rows, "columns": columns, "last": which != 1}, copies, "all", "reduction")
         elif which == 3:
-            yield Recipe("pool", {"op": "GlobalAveragePool", "c": rows, "size": draw.size(4, 32, 1)}, 1, "basic", "reduction")
-        elif which == 4:
-            op, k = (("MaxPool", 3), ("AveragePool", 2), ("MaxPool", 2), ("AveragePool", 3))[index // 6 % 4]
-            sizes = {"op": op, "c": min(rows, 256), "size": draw.size(8, 64, 4), "k": k, "stride": (2, 1)[index // 6 % 2]}
-            yield Recipe("pool", sizes, 1, "basic", "reduction")
+            op = ("GlobalAveragePool", "GlobalAveragePool", "GlobalMaxPool")[again % 3]
+            yield Recipe("pool", {"op": op, "c": rows, "size": draw.size(4, 48, 1)}, min(copies, 6), "basic", "reduction")
+        elif which in (4, 5):
+            op, k = (("MaxPool", 3), ("AveragePool", 2), ("MaxPool", 2), ("AveragePool", 3))[again % 4]
+            channels, size = draw.channels(8, 256), draw.size(8, 100, 4)
+            sizes = {"op": op, "c": channels, "size": size, "k": k, "stride": (2, 1)[again % 2]}
+            yield Recipe("pool", sizes, (1, 4)[which - 4], "basic", "reduction")
+        elif which == 6:
+            op, k = (("MaxPool", 3), ("AveragePool", 3), ("MaxPool", 2))[again % 3]
+            sizes = {"op": op, "c": 16 * draw.size(2, 24, 1), "size": draw.size(8, 80, 4), "k": k, "stride": 1 + again % 2}
+            yield Recipe("pools", sizes, 1, "all", "reduction")
+        elif again % 3 == 2:
+            yield Recipe("lrn", {"c": draw.channels(16, 256), "size": draw.size(8, 48, 4)}, 1, "all", "normalization")
         else:
             yield Recipe("argmax", {"rows": rows, "columns": columns}, 1, "all", "reduction")
 
@@ -368,8 +380,8 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (softmaxes, 5, 24, ()),
     (elementwise, 18, 110, ()),
     (binaries, 14, 77, ()),
-    (movements, 20, 90, ()),
-    (reductions, 9, 42, ()),
+    (movements, 24, 204, ()),
+    (reductions, 16, 120, ()),
     (recurrents, 3, 18, ()),
     (narrow, 24, 132, ()),
 )
