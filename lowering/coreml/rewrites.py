@@ -17,6 +17,7 @@ from ...passes.registry import rules_in
 from ..loops import will_unroll
 from . import emit as _emit  # noqa: F401  (registers the translations)
 from . import integer_products as _integer_products  # noqa: F401  (registers its rule)
+from . import stored_weights as _stored_weights  # noqa: F401  (registers its rule)
 from .emit.dispatch import judge
 from .high_rank import GROUP
 from .versions import RELEASES, Release
