@@ -20,7 +20,7 @@ from .emitter import Emitter
 from .matrix import foreign, judge, problems, rows
 from .quantized import has_quantization, plan_of
 from .quantized_emitter import QuantizedEmitter
-from .quantized_report import integer_signature, quantisation_facts, quantisation_losses
+from .quantized_report import integer_signature, interface_facts, quantisation_facts, quantisation_losses
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .signatures import SignatureSession, choose, parse_signatures, specialised
@@ -170,6 +170,7 @@ def _emit(flat: FlatModel, key: str, model: Model, integers: bool) -> _Emitted:
         losses += quantisation_losses(plan)
         if integers:
             signature = integer_signature(signature, graph, plan)
+            facts["quantisation"]["interface"] = interface_facts(graph, plan)
     return _Emitted(signature, losses, narrowed, facts, emitter.handles())
 
 

@@ -10,6 +10,7 @@ from ...ir.dtypes import DType
 from ...ir.graph import Node, Value
 from ...ir.op import EDGEC, OPS, Op, Opaque
 from ...ir.types import SequenceType, TensorType
+from ...passes.decompose.quantized import GROUP as QUANTIZED
 from ...passes.layout.spatial import GROUP as LAYOUT
 from ...passes.registry import rules_in
 from ..support import Support, Verdict, with_substitutes
@@ -41,7 +42,7 @@ def _rewritten() -> list[type[Op]]:
     """The operators that the target's rules rewrite, or that the assignment of layouts turns into operators on channels-last tensors."""
     from . import rewrites  # noqa: F401  (registers the rules)
 
-    rules = [cls for rule in rules_in(GROUP, LAYOUT) for cls in rule.roots]
+    rules = [cls for rule in rules_in(GROUP, LAYOUT, QUANTIZED) for cls in rule.roots]
     layouts = [cls for (domain, name), cls in sorted(OPS.items()) if not domain and (EDGEC, f"ChannelsLast{name}") in OPS]
     return [*rules, *layouts]
 

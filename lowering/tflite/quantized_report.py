@@ -23,6 +23,14 @@ def quantisation_losses(plan: Plan) -> list[Loss]:
     return [Loss("quantisation", _name(node), what) for node, what in plan.roundings.items() if node in plan.whole]
 
 
+def interface_facts(graph: Graph, plan: Plan) -> dict[str, Any]:
+    """How the integers of inputs and outputs stand for real numbers, by public name."""
+    values = [(v.name, v) for v in quantised_inputs(graph, plan)]
+    outputs = set(quantised_outputs(graph, plan))
+    values += [(name, v) for name, v in zip(graph.output_names, graph.outputs, strict=True) if v in outputs]
+    return {name: {"scale": plan.grids[v].scale, "zero_point": plan.grids[v].zero_point} for name, v in values}
+
+
 def integer_signature(signature: Signature, graph: Graph, plan: Plan) -> Signature:
     """The signature with int8 (int16) for the inputs and outputs that integers stand for."""
     inputs, outputs = set(quantised_inputs(graph, plan)), set(quantised_outputs(graph, plan))

@@ -13,7 +13,7 @@ from edgec.ir.dtypes import DType
 from edgec.ir.graph import constant, int64s
 from edgec.ir.model import Model
 from edgec.ir.ops.activation import Clip, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid
-from edgec.ir.ops.binary import Add, Max, Min, Mul, Sub
+from edgec.ir.ops.binary import Add, Div, Max, Min, Mul, Sub
 from edgec.ir.ops.concat import Concat, Pad, Split
 from edgec.ir.ops.conv import Conv, ConvTranspose
 from edgec.ir.ops.gather import Gather
@@ -105,6 +105,10 @@ def multiply(b: Builder) -> Model:
 
 def multiply_by_number(b: Builder) -> Model:
     return b.finish(b.graph.add(Mul(), b.input((2, 5, 6)), constant(np.float32(-0.37))))
+
+
+def divide_by_number(b: Builder) -> Model:
+    return b.finish(b.graph.add(Div(), b.input((2, 5, 6)), b.weights((1,))))
 
 
 def max_pool(b: Builder) -> Model:
@@ -223,8 +227,9 @@ def minimum(b: Builder) -> Model:
 
 MAKERS: tuple[Make, ...] = (
     conv, conv_of_tensor_scale, conv_with_relu, conv_of_line, grouped, depthwise, transposed, gemm, linear, linear_per_channel, product,
-    add, subtract, multiply, multiply_by_number, max_pool, average_pool, same_average_pool, global_pool, mean, greatest, concat, pad, moved,
-    split, flat, relu, clip, sigmoid, tanh, softmax, hard_swish, leaky, prelu, resize_bilinear, resize_nearest, gather, maximum, minimum,
+    add, subtract, multiply, multiply_by_number, divide_by_number, max_pool, average_pool, same_average_pool, global_pool, mean,
+    greatest, concat, pad, moved, split, flat, relu, clip, sigmoid, tanh, softmax, hard_swish, leaky, prelu, resize_bilinear,
+    resize_nearest, gather, maximum, minimum,
 )  # fmt: skip
 
 
@@ -241,8 +246,8 @@ def test_within_one_step(make: Make, xnnpack: bool) -> None:
 
 
 WIDE: tuple[Make, ...] = (
-    conv, depthwise, transposed, gemm, linear, linear_per_channel, product, add, subtract, multiply, mean, greatest, concat, pad, moved, split,
-    relu, clip, sigmoid, softmax, leaky, resize_bilinear, resize_nearest, maximum, minimum, max_pool, average_pool, global_pool,
+    conv, depthwise, transposed, gemm, linear, linear_per_channel, product, add, subtract, multiply, mean, greatest, concat, pad,
+    split, relu, clip, sigmoid, softmax, leaky, resize_bilinear, resize_nearest, maximum, minimum, max_pool, average_pool, global_pool,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Value, constant
 from ....ir.ops.activation import Clip, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid
-from ....ir.ops.binary import Add, Max, Min, Mul, Sub
+from ....ir.ops.binary import Add, Div, Max, Min, Mul, Sub
 from ....ir.ops.channels_last import ChannelsLastMaxPool, ChannelsLastResize
 from ....ir.ops.concat import Concat, Pad, Split
 from ....ir.ops.gather import Gather
@@ -217,6 +217,34 @@ def limits(e: QuantizedEmitter, node: Node) -> None:
 
 # -- arithmetic ----------------------------------------------------------------------------------------------------------------
 in_integers(Add, Sub, Mul, when=_all_quantised)(real_arithmetic)
+
+
+def _divisor(node: Node, plan: Plan) -> float | None:
+    """The number that a node divides by."""
+    value = node.inputs[1]
+    assert value is not None
+    array = plan.stored[value].real() if value in plan.stored else value.data.numpy() if value.data is not None else None
+    if array is None or array.size != 1 or len(array.shape) > (node.inputs[0].rank or 0):  # type: ignore[union-attr]
+        return None
+    number = float(array.reshape(-1)[0])
+    return number if np.isfinite(number) and np.isfinite(1 / number if number else np.inf) else None
+
+
+def _known_divisor(node: Node, plan: Plan) -> str | None:
+    grid = plan.grid(node.inputs[0])
+    if grid is None or grid.dtype is not DType.INT8 or _divisor(node, plan) is None:
+        return "there is no integer kernel for quotients of what is computed"
+    return None
+
+
+@in_integers(Div, when=_known_divisor)
+def quotient(e: QuantizedEmitter, node: Node) -> None:
+    """A product with the reciprocal of a number, which a scale holds."""
+    number = _divisor(node, e.plan)
+    assert number is not None
+    reciprocal = e.constant(np.asarray(np.sign(number), np.int8), quantization=Quantization((abs(1 / number),), (0,)))
+    y, code = e.activated(node)
+    e.op("MUL", [e.operand(node.inputs[0]), reciprocal], [y], 2, fusedActivationFunction=code)
 
 
 @in_integers(HardSwish, when=real_form)

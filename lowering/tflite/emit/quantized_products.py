@@ -26,6 +26,8 @@ SAME_SCALE = 1e-5
 """Scales that differ less are the product of two others as float32 rounds it."""
 COARSEST_BIAS = 0.05
 """A bias may be rounded by this share of a step of the result."""
+NOTHING = 1e-4
+"""Roundings of a bias below this share of a step are those of float32 itself."""
 MOST_TERMS = 1 << 16
 """Sums of so many products of bytes stay within int32."""
 
@@ -80,7 +82,9 @@ def integer_bias(bias: Value | None, plan: Plan, scales: Any, step: float, facto
     off = float(np.abs(units * scales - real).max(initial=0.0)) / step
     if off > COARSEST_BIAS:
         return f"its bias would be rounded by {off:.3g} steps of the result"
-    return units.astype(np.int64), f"the bias is rounded to units of both scales, by up to {off:.2g} steps of the result" if off else ""
+    return units.astype(
+        np.int64
+    ), f"the bias is rounded to units of both scales, by up to {off:.2g} steps of the result" if off > NOTHING else ""
 
 
 def bias_tensor(e: QuantizedEmitter, units: Any, scales: Any, dtype: DType, name: str) -> int:

@@ -9,6 +9,7 @@ from ....ir.graph import Graph, Node
 from ....passes import decompose as _decompose  # noqa: F401  (registers the rules)
 from ....passes.base import Change, Pass
 from ....passes.context import Context
+from ....passes.decompose.quantized import GROUP as QUANTIZED
 from ....passes.driver import RuleIndex, apply_rules
 from ....passes.layout.spatial import GROUP as CHANNELS_LAST
 from ....passes.legalize import SUPPORT, Legalizer
@@ -22,7 +23,8 @@ from .group import GROUP
 class TfLiteRewrites(Pass):
     """Take apart, respell or compute in another element type what LiteRT has no kernel for.
 
-    First the target's own rules apply and spatial operators get their channels-last forms, then the portable decompositions take apart
+    First the target's own rules apply, operators on quantised tensors are spelled with QuantizeLinear and DequantizeLinear, and spatial
+    operators get their channels-last forms; then the portable decompositions take apart
     whatever still has no kernel.
     """
 
@@ -30,7 +32,7 @@ class TfLiteRewrites(Pass):
     idempotent: ClassVar[bool] = True
 
     def run(self, graph: Graph, context: Context) -> Change:
-        change = apply_rules(graph, RuleIndex(rules_in(GROUP, CHANNELS_LAST)), context)
+        change = apply_rules(graph, RuleIndex(rules_in(GROUP, CHANNELS_LAST, QUANTIZED)), context)
         before = context.extras.get(SUPPORT)
         context.extras[SUPPORT] = _objection
         try:
