@@ -345,14 +345,20 @@ def test_unknown_sizes(tmp_path: Path) -> None:
         make("Squeeze", ["u", "axis"], ["y1"]),
         make("Shape", ["x"], ["s"]),
         make("Expand", ["one", "s"], ["f"]),
+        make("Pad", ["x", "q"], ["g"], mode="edge"),
+        make("MaxPool", ["x"], ["i"], kernel_shape=[2, 2], auto_pad="SAME_UPPER"),
+        make("ConvTranspose", ["x", "t"], ["j"], strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 0]),
+        make("Reshape", ["x", "flat"], ["k"]),
+        make("GatherND", ["x", "at"], ["l"]),
     ]
     constants = {"w": floats(4, 2, 3, 3), "r": np.array([1, 1, 2, 3], np.float32), "axis": np.array([2]), "p": np.array([0, 1, 0, 0, 2, 0])}
-    constants["one"] = floats(2, 1, 1)
+    constants |= {"one": floats(2, 1, 1), "q": np.array([0, 0, 1, 2, 0, 0, 3, 0]), "t": floats(2, 3, 3, 3)}
+    constants |= {"flat": np.array([0, 2, 1, 0, -1]), "at": np.array([[-1, 0], [0, 1]])}
     graph = helper.make_graph(
         nodes,
         "main",
         [helper.make_tensor_value_info(n, F, s) for n, s in (("x", ["n", 2, "h", "w"]), ("u", ["n", 2, "k"]), ("v", ["n", 3, 1]))],
-        [helper.make_tensor_value_info(n, F, None) for n in ("b", "d", "e", "y1", "f")],
+        [helper.make_tensor_value_info(n, F, None) for n in ("b", "d", "e", "y1", *"fgijkl")],
         [onnx.numpy_helper.from_array(a, n) for n, a in constants.items()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)

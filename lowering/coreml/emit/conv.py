@@ -97,9 +97,8 @@ def _cropped(e: Emission, operand: Any, pads: tuple[int, ...], rank: int) -> tup
 def _transposed(node: Node) -> Obstacle | None:
     x, op = node.inputs[0], node.op
     assert x is not None and isinstance(op, ConvTranspose)
-    y = node.output.tensor.static_shape
-    if x.tensor.static_shape is None or y is None:
-        return Obstacle("dynamic-shape", "the size of the result has to be known")
+    if not _sized(node) and (op.output_shape or op.auto_pad in ("SAME_UPPER", "SAME_LOWER")):
+        return Obstacle("dynamic-shape", "pads that follow from the size of the result need known sizes")
     _, pads = op._geometry(x.shape[2:], node.inputs[1].shape[2:])  # type: ignore[index,union-attr]
     if min(pads) < 0:
         return Obstacle("attribute", "MIL has no negative pads")
@@ -115,8 +114,11 @@ def conv_transpose(e: Emission, node: Node) -> None:
     rank = len(x.shape) - 2
     strides, dilations = per_axis(op.strides, rank, "strides"), per_axis(op.dilations, rank, "dilations")
     spatial, pads = op._geometry(x.shape[2:], w.shape[2:])
-    full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(x.shape[2:], strides, w.shape[2:], dilations, strict=True)]
-    ends = [f - b - n for f, b, n in zip(full, pads[:rank], spatial, strict=True)]  # what is cut at the end; negative: missing
+    if _sized(node):
+        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(x.shape[2:], strides, w.shape[2:], dilations, strict=True)]
+        ends = [f - b - n for f, b, n in zip(full, pads[:rank], spatial, strict=True)]  # what is cut at the end; negative: missing
+    else:
+        ends = [end - extra for end, extra in zip(pads[rank:], op.output_padding or (0,) * rank, strict=True)]
     common: dict[str, Any] = {"x": e.operand(node), "strides": list(strides), "dilations": list(dilations), "groups": op.group}
     common |= {"weight": e.weight(node, 1)}
     if min(ends) >= 0:

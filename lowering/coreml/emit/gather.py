@@ -90,7 +90,17 @@ def _known_sizes(node: Node) -> Obstacle | None:
     return Obstacle("dynamic-shape", "the sizes of the operands have to be known")
 
 
-@translates(GatherND, dtypes=MOVABLE, when=_known_sizes)
+def _tuples(node: Node) -> Obstacle | None:
+    op, indices = node.op, node.inputs[1]
+    assert isinstance(op, GatherND) and indices is not None
+    if op.batch_dims:
+        return _known_sizes(node)
+    if indices.shape is None or not isinstance(indices.shape[-1], int):
+        return Obstacle("dynamic-shape", "the length of the index tuples has to be known")
+    return None
+
+
+@translates(GatherND, dtypes=MOVABLE, when=_tuples)
 def gather_nd(e: Emission, node: Node) -> None:
     """Slices at index tuples; batches become a leading index."""
     op = node.op
@@ -98,7 +108,11 @@ def gather_nd(e: Emission, node: Node) -> None:
     x, was_bool = _as_number(e, e.operand(node))
     indices = e.operand(node, 1)
     depth = int(indices.shape[-1])
-    sizes = np.array([int(n) for n in x.shape[op.batch_dims : op.batch_dims + depth]], np.int32)
+    indexed = x.shape[op.batch_dims : op.batch_dims + depth]
+    if any(_symbolic(n) for n in indexed):
+        sizes = e.mil.slice_by_index(x=e.mil.shape(x=x), begin=[op.batch_dims], end=[op.batch_dims + depth])
+    else:
+        sizes = np.array([int(n) for n in indexed], np.int32)
     indices = _positive_tuples(e, indices, sizes)
     if op.batch_dims:
         lead = tuple(int(n) for n in indices.shape[:-1])

@@ -47,14 +47,43 @@ def reshape(e: Emission, node: Node) -> None:
     x = e.operand(node)
     target = static_or_one_free(node.output)
     if target is None:
-        computed = e.operand(node, 1)
-        e.bind(node, e.mil.reshape(x=x, shape=computed))
+        e.bind(node, e.mil.reshape(x=x, shape=_computed_target(e, node, x)))
     elif not target:
         e.bind(node, e.mil.squeeze(x=x) if len(x.shape) else e.mil.identity(x=x))
     elif not len(x.shape):
         e.bind(node, e.mil.expand_dims(x=x, axes=list(range(len(target)))))
     else:
         e.bind(node, e.mil.reshape(x=x, shape=ints(target)))
+
+
+def _computed_target(e: Emission, node: Node, x: Any) -> Any:
+    """The shape of a result of which several sizes are unknown: those of the operand are read off it, others are computed in the program.
+
+    ONNX's zeros stand for the operand's size at the same place; MIL's count from the right since iOS17, so that none may be left.
+    """
+    source, shape = e.required(node, 0).shape or (), node.output.shape or ()
+    given = node.operand(1)
+    stated: Sequence[int | None] = (None,) * len(shape) if given is None or given.ints is None else given.ints
+    known: list[int | None] = []  # -2 - axis stands for a size of the operand
+    for place, (dim, wanted) in enumerate(zip(shape, stated, strict=True)):
+        if isinstance(dim, int):
+            known.append(dim)
+        elif dim in source:
+            known.append(-2 - list(source).index(dim))
+        else:
+            known.append(-2 - place if wanted == 0 else wanted)
+    if known.count(None) == 1 and -1 not in known:
+        known = [-1 if k is None else k for k in known]
+    sizes = e.mil.shape(x=x) if any(k is not None and k < -1 for k in known) else None
+    parts = []
+    for place, k in enumerate(known):
+        if k is not None and k >= -1:
+            parts.append(ints([k]))
+        elif k is None:
+            parts.append(e.mil.slice_by_index(x=e.operand(node, 1), begin=ints([place]), end=ints([place + 1])))
+        else:
+            parts.append(e.mil.slice_by_index(x=sizes, begin=ints([-2 - k]), end=ints([-1 - k])))
+    return e.mil.concat(values=parts, axis=0)
 
 
 @translates(Squeeze, dtypes=MOVABLE)

@@ -10,7 +10,7 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.ops.concat import Pad
 from .context import Emission, ints
-from .translation import MOVABLE, Obstacle, translates
+from .translation import FLOATS, MOVABLE, Obstacle, translates
 
 
 def _pad(node: Node) -> Obstacle | None:
@@ -27,8 +27,7 @@ def _pad(node: Node) -> Obstacle | None:
     if min(spread, default=0) < 0 and op.mode != "constant":
         return Obstacle("attribute", "negative pads with mode other than constant")
     if op.mode in ("reflect", "wrap", "edge") and shape is not None:
-        rank = len(shape)
-        if any(not isinstance(d, int) and (spread[i] or spread[i + rank]) for i, d in enumerate(shape)):
+        if not _padded_known(node) and (op.mode == "wrap" or node.inputs[0].dtype not in FLOATS or any(_padded_axes(spread)[:-2])):  # type: ignore[union-attr]
             return Obstacle("dynamic-shape", f"mode {op.mode} needs known sizes of the axes that it pads")
     if op.mode not in ("constant", "reflect", "edge", "wrap"):
         return Obstacle("attribute", f"MIL has no pad mode {op.mode}")
@@ -37,6 +36,17 @@ def _pad(node: Node) -> Obstacle | None:
         if any(max(spread[i], spread[i + rank]) >= d for i, d in enumerate(shape) if isinstance(d, int)):
             return Obstacle("attribute", "reflections reach beyond the operand")
     return None
+
+
+def _padded_axes(spread: Sequence[int]) -> list[bool]:
+    rank = len(spread) // 2
+    return [bool(spread[i] or spread[i + rank]) for i in range(rank)]
+
+
+def _padded_known(node: Node) -> bool:
+    """Whether the sizes of the axes that are padded are known."""
+    spread = _pads(node) or []
+    return all(isinstance(d, int) or not p for d, p in zip(node.inputs[0].shape or (), _padded_axes(spread), strict=True))  # type: ignore[union-attr]
 
 
 def _pads(node: Node) -> list[int] | None:
@@ -54,13 +64,21 @@ def _pads(node: Node) -> list[int] | None:
 
 @translates(Pad, dtypes=MOVABLE, when=_pad, level="partial")
 def pad(e: Emission, node: Node) -> None:
-    """Constant pads by MIL's operator, reflections and edges by taking elements along each axis; negative pads crop."""
+    """Constant pads by MIL's operator, reflections and edges by taking elements along each axis; negative pads crop.
+
+    Axes of unknown size, which have to be among the last two, are reflected and repeated by MIL's operator.
+    """
     op = node.op
     assert isinstance(op, Pad)
     full = _pads(node)
     assert full is not None
     original = e.operand(node)
     rank = len(original.shape)
+    if op.mode in ("reflect", "edge") and not _padded_known(node):
+        pairs = ints([p for i in (rank - 2, rank - 1) if i >= 0 for p in (full[i], full[i + rank])])
+        mode = "reflect" if op.mode == "reflect" else "replicate"
+        e.bind(node, e.mil.pad(x=original, pad=pairs, mode=mode, constant_val=e.like(0, original)))
+        return
     if op.mode in ("reflect", "edge", "wrap"):
         e.bind(node, _taken(e, original, full, op.mode))
         return

@@ -23,8 +23,11 @@ def _window(node: Node) -> Obstacle | None:
     if x.shape is None or not 3 <= len(x.shape) <= 5:
         return Obstacle("rank", "MIL pools over one to three spatial dimensions")
     op: Any = node.op
-    if not x.tensor.is_static and (op.ceil_mode or op.auto_pad in ("SAME_UPPER", "SAME_LOWER") or not _plain(op)):
-        return Obstacle("dynamic-shape", "ceil_mode, auto_pad and dilations need known sizes")
+    spatial = x.shape[2:]
+    free = not all(isinstance(d, int) for d in spatial)
+    strided = any(s != 1 for s in per_axis(op.strides, len(spatial), "strides"))
+    if free and (strided and (op.ceil_mode or op.auto_pad in ("SAME_UPPER", "SAME_LOWER")) or not _Geometry(node).native):
+        return Obstacle("dynamic-shape", "strides with ceil_mode or auto_pad, dilations and pads beyond the window need known sizes")
     if len(node.outputs) > 1 and node.outputs[1].uses:
         return Obstacle("attribute", "MIL does not give the positions of the greatest elements")
     if not _plain(op) and math.prod(op.kernel_shape) > _FEW_TAPS:
@@ -48,7 +51,8 @@ class _Geometry:
         self.strides, self.dilations = per_axis(op.strides, rank, "strides"), per_axis(op.dilations, rank, "dilations")
         self.counts: tuple[int, ...] | None = None
         if not all(isinstance(d, int) for d in spatial):
-            self.pads = explicit_pads(op.pads, rank, op.auto_pad)
+            same = op.auto_pad in ("SAME_UPPER", "SAME_LOWER")
+            self.pads = self._unstrided(op.auto_pad) if same else explicit_pads(op.pads, rank, op.auto_pad)
             self.overhang = (0,) * rank
             return
         self.pads = resolved_pads(spatial, self.kernel, self.strides, self.dilations, op.pads, op.auto_pad)
@@ -58,6 +62,12 @@ class _Geometry:
             - spatial[i] - self.pads[i] - self.pads[i + rank]
             for i in range(rank)
         )  # fmt: skip
+
+    def _unstrided(self, auto_pad: str) -> tuple[int, ...]:
+        """Pads that keep the sizes when windows move by one."""
+        totals = [(k - 1) * d for k, d in zip(self.kernel, self.dilations, strict=True)]
+        small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+        return (*small, *large) if auto_pad == "SAME_UPPER" else (*large, *small)
 
     @property
     def mil_pads(self) -> list[int]:
@@ -157,6 +167,8 @@ def _covered(g: _Geometry, spatial: tuple[int, ...], include_pads: bool) -> Any:
 def _lp(node: Node) -> Obstacle | None:
     op = node.op
     assert isinstance(op, LpPool)
+    if _Geometry(node).counts is None:
+        return Obstacle("dynamic-shape", "sums over windows need known sizes")
     return None if op.p in (1, 2) else Obstacle("attribute", "only the norms with p 1 and 2 are translated")
 
 
