@@ -10,7 +10,8 @@ import pytest
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "fusion_advice.py"
 SMALL = ["conv-norm-128x14-k1", "conv-relu-128x14-k1", "bias-1x256x256", "gemm-relu-1x256x256", "gelu-1x256",
-         "bias-gelu-1x256", "layer-norm-1x384", "skip-norm-16x384", "softmax-16x384", "attention-4x16x32", "scaled-product-32x64", "hard-swish-1000"]  # fmt: skip
+         "bias-gelu-1x256", "layer-norm-1x384", "skip-norm-16x384", "softmax-16x384", "attention-4x16x32", "scaled-product-32x64",
+         "hard-swish-1000"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
