@@ -138,7 +138,7 @@ def measured(
     say: Callable[[str], None],
 ) -> list[Measured]:
     """Time what the store lacks; the schedules of all."""
-    subjects: dict[str, tuple[Graph, Schedule, Mapping[str, int]]] = {}
+    subjects: dict[str, tuple[Graph, Schedule, Mapping[str, int], Mapping[str, int]]] = {}
     parts: dict[str, dict[str, float]] = {}
     for number in range(rounds):
         for graph in wanted:
@@ -154,26 +154,26 @@ def measured(
             except (Diagnostic, RuntimeError) as error:
                 say(f"{graph.key}: left out: {error}")
                 continue
-            subjects[graph.key] = (graph, subject.schedule, subject.bindings)
+            subjects[graph.key] = (graph, subject.schedule, subject.bindings, subject.fixed)
             del subject
     if operators:
-        for key, (graph, _, _) in subjects.items():
-            parts[key] = _operators(graph, store.path.parent / "operators", threads)
+        for key, (graph, _, _, fixed) in subjects.items():
+            parts[key] = _operators(graph, store.path.parent / "operators", threads, fixed)
     best = store.table()
     return [
         Measured(g, best[key], schedule, bindings, _scaled(parts.get(key, {}), best[key]))
-        for key, (g, schedule, bindings) in subjects.items()
+        for key, (g, schedule, bindings, _) in subjects.items()
     ]
 
 
-def _operators(graph: Graph, folder: Path, threads: int) -> dict[str, float]:
+def _operators(graph: Graph, folder: Path, threads: int, sizes: Mapping[str, int]) -> dict[str, float]:
     """Seconds of every node by the runtime's own profiler, the least of its runs; kept in a file."""
     kept = folder / f"{graph.key}-{threads}.json"
     if kept.exists():
         return json.loads(kept.read_text())
-    from edgec.runtime.profiling.ort import profile_session
+    from edgec.runtime.profiling.ort import least_by_node, profile_ort
 
-    found = profile_session(graph.path, graph.feeds(), runs=12, threads=threads, level=graph.level)
+    found = least_by_node(profile_ort(graph.path, graph.feeds(), runs=12, threads=threads, level=graph.level, sizes=sizes))
     folder.mkdir(parents=True, exist_ok=True)
     zoo.write_atomically(kept, json.dumps(found).encode())
     return found

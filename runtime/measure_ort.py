@@ -18,7 +18,12 @@ LEVELS = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "
 
 
 def ort_subject(
-    source: bytes | str | Path, feeds: Mapping[str, Any], threads: int = 1, level: str = "all", profile: Path | None = None
+    source: bytes | str | Path,
+    feeds: Mapping[str, Any],
+    threads: int = 1,
+    level: str = "all",
+    profile: Path | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Subject:
     """A loaded model with bound inputs.
 
@@ -28,6 +33,7 @@ def ort_subject(
         threads: within one operator.
         level: how far the runtime optimises, one of `LEVELS`.
         profile: where the runtime writes its own profile, as the beginning of a file name; None for no profile.
+        sizes: values for symbolic dimensions, which the runtime then takes as constant.
 
     Raises:
         Diagnostic: E1017 when the runtime refuses the model, and what reading its optimised graph raises.
@@ -39,6 +45,8 @@ def ort_subject(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
+    for name, size in (sizes or {}).items():
+        options.add_free_dimension_override_by_name(name, size)
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -59,7 +67,7 @@ def ort_subject(
         model = read_model(written)
         schedule = schedule_of(model)
     outputs = len(session.get_outputs())
-    return Subject(_bound(session, feeds), schedule, bindings_of(model.graph, feeds), model, session, outputs)
+    return Subject(_bound(session, feeds), schedule, bindings_of(model.graph, feeds), model, session, outputs, dict(sizes or {}))
 
 
 def schedule_of(model: Model) -> Schedule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Subject:
         model: the optimised model as far as it can be read back; None otherwise.
         session: the runtime's own object.
         outputs: how many results a run gives.
+        fixed: symbolic dimensions that the runtime was told to take as constant.
     """
 
     run: Callable[[], None]
@@ -34,6 +35,7 @@ class Subject:
     model: Model | None = None
     session: Any = None
     outputs: int = 1
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
 
 def bindings_of(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, int]:

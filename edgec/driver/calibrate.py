@@ -65,7 +65,10 @@ def load_model(backend: str, source: Path | bytes, feeds: Mapping[str, Any], thr
     if backend == "ort":
         from ..runtime.measure_ort import ort_subject
 
-        return ort_subject(source, feeds, threads, level)
+        found = ort_subject(source, feeds, threads, level)
+        if found.schedule.free and found.bindings:  # sizes that only a run decides: bind those of the inputs, and most become numbers
+            return ort_subject(source, feeds, threads, level, sizes=found.bindings)
+        return found
     if backend == "openvino":
         from ..runtime.measure_openvino import openvino_subject
 

@@ -14,15 +14,16 @@ from .timeline import E_PROFILE, Event, Profile
 _KERNEL, _FENCES = "_kernel_time", ("_fence_before", "_fence_after")
 
 
-def profile_session(
-    source: str | Path, feeds: Mapping[str, Any], *, runs: int = 10, threads: int = 1, level: str = "all"
-) -> dict[str, float]:
-    """The least seconds of every node over several runs, by the node's name in the optimised graph."""
-    return least_by_node(profile_ort(source, feeds, runs=runs, threads=threads, level=level))
-
-
-def profile_ort(source: str | Path, feeds: Mapping[str, Any], *, runs: int = 10, threads: int = 1, level: str = "all") -> Profile:
-    """Run a model with the profiler on; the first run, which allocates, is left out.
+def profile_ort(
+    source: str | Path,
+    feeds: Mapping[str, Any],
+    *,
+    runs: int = 10,
+    threads: int = 1,
+    level: str = "all",
+    sizes: Mapping[str, int] | None = None,
+) -> Profile:
+    """Run a model with the profiler on; the first run, which allocates, is left out. See `measure_ort.ort_subject` for the arguments.
 
     Raises:
         Diagnostic: E1017 when the runtime refuses the model.
@@ -30,7 +31,7 @@ def profile_ort(source: str | Path, feeds: Mapping[str, Any], *, runs: int = 10,
     from ..measure_ort import ort_subject
 
     with tempfile.TemporaryDirectory() as folder:
-        subject = ort_subject(source, feeds, threads, level, profile=Path(folder) / "profile")
+        subject = ort_subject(source, feeds, threads, level, Path(folder) / "profile", sizes)
         for _ in range(runs + 1):
             subject.run()
         written = Path(subject.session.end_profiling())
