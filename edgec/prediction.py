@@ -26,10 +26,10 @@ def predictor(hardware: str | None) -> Callable[[Compiled], dict[str, Any]] | No
     """
     if hardware is None:
         return None
+    from .costmodel.analysis.subject import open_target
     from .costmodel.predict import predict
-    from .costmodel.targets import load_target
 
-    target = load_target(hardware)
+    target = open_target(hardware)
 
     def figures(compiled: Compiled) -> dict[str, Any]:
         schedule = _schedule(compiled.result.model.graph)
@@ -54,12 +54,12 @@ def node_seconds(model: Model, hardware: str) -> list[float | None]:
 
     The time of a kernel that computes several nodes is shared evenly among them; None stands for nodes without a kernel of their own.
     """
+    from .costmodel.analysis.subject import open_target
     from .costmodel.predict import predict
     from .costmodel.schedule import label
-    from .costmodel.targets import load_target
 
     schedule = _schedule(model.graph)
-    found = predict(schedule, load_target(hardware), assumed_sizes(schedule.inputs))
+    found = predict(schedule, open_target(hardware), assumed_sizes(schedule.inputs))
     seconds: dict[str, float] = {}
     for kernel in found.nodes:
         for name in kernel.nodes:
@@ -69,11 +69,11 @@ def node_seconds(model: Model, hardware: str) -> list[float | None]:
 
 def price_on(hardware: str) -> Callable[[Sequence[Node]], float | None]:
     """The price of nodes for the ladder: their predicted seconds on some hardware, each run by itself; None where it is not known."""
+    from .costmodel.analysis.subject import open_target
     from .costmodel.predict import predict
-    from .costmodel.targets import load_target
     from .ir.clone import isolated_node
 
-    target = load_target(hardware)
+    target = open_target(hardware)
 
     def price(nodes: Sequence[Node]) -> float | None:
         total = 0.0

@@ -12,6 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgec.costmodel.calibrated import CalibratedTarget, ClassScalar, save_calibrated
+from edgec.costmodel.targets import load_target
 from edgec.driver.cost import parse_phases, parse_priority, parse_sweep
 from edgec.ir.diagnostics import Diagnostic
 
@@ -131,6 +133,20 @@ def test_module_scopes_of_exporters_are_read(edgec: Run, tmp_path: Path) -> None
     tree = found["analysis"]["scopes"]
     assert tree["name"] == "model" and [c["name"] for c in tree["children"]] == ["layers.0", "layers.1"]
     assert tree["children"][0]["children"][0]["name"] == "up"
+
+
+def test_a_calibrated_file_prices_what_onnx_runtime_runs(edgec: Run, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "host.toml"
+    scalars = (ClassScalar("conv-direct", "f32", 3.0), ClassScalar("gemm", "f32", 3.0))
+    save_calibrated(CalibratedTarget(load_target("x86-avx2"), "ort", 1, scalars=scalars), path)
+    found = document(edgec, model, "--target", path, "--dim", "batch=2", "--threads", "1")
+    assert found["tier"] == "scalar" and found["analysis"]["kernels"] == "ort" and found["target"] == "x86-avx2"
+    assert not found["analysis"]["elasticities"]["follows_clocks"]
+    assert "BatchNormalization" not in [node["op"] for node in found["nodes"]]
+    plain = document(edgec, model, "--target", path, "--dim", "batch=2", "--threads", "1", "--kernels", "regions")
+    assert plain["analysis"]["kernels"] == "regions" and plain["analysis"]["fusion"]
+    status, out, _ = edgec("cost", model, "--target", path, "--dim", "batch=2", "--threads", "1")
+    assert status == 0 and "of the roofline: measured coefficients hold for one clock" in out
 
 
 @pytest.mark.parametrize(
