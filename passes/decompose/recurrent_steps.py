@@ -1,4 +1,4 @@
-"""Recurrent layers written out step by step, for targets without a kernel for them."""
+"""Recurrent layers written out step by step, or as a Scan over long ones, for targets without a kernel for them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.graph import Node, Value
+from ...ir.dims import Dim
+from ...ir.dtypes import DType
+from ...ir.graph import Graph, Node, Value, constant, int64s
 from ...ir.op import Op
 from ...ir.ops.activation import Elu, HardSigmoid, LeakyRelu, Relu, Softplus, Softsign, ThresholdedRelu
+from ...ir.ops.control import Scan
 from ...ir.ops.recurrent import GRU, LSTM, RNN
+from ...ir.types import TensorType
 from ..rewriter import Decline, Result
 from .base import decomposes
 from .terms import Terms
 
-LONGEST = 256  # the longest sequence that is written out
+LONGEST = 256  # the longest sequence that is written out; longer ones are scanned
 ALPHAS = {"affine": 1.0, "hardsigmoid": 0.2, "scaledtanh": 1.0, "leakyrelu": 0.01, "thresholdedrelu": 1.0, "elu": 1.0}
 BETAS = {"affine": 0.0, "hardsigmoid": 0.5, "scaledtanh": 1.0}
 PLAIN: dict[str, Callable[[], Op]] = {"relu": Relu, "softsign": Softsign, "softplus": Softplus}
@@ -34,8 +38,8 @@ def recurrent_steps(node: Node, t: Terms) -> Result:
     hidden = r.shape[2] if r.shape is not None else None
     if op.layout:
         return None
-    if not isinstance(steps, int) or not 0 < steps <= LONGEST:
-        return Decline("the length of the sequence is not known, or too great to be written out")
+    if steps is None or steps == 0:
+        return Decline("the rank of the sequence is not known, or it is empty")
     if not isinstance(hidden, int):
         return Decline("the number of hidden units is not known")
     layer = _Layer(op, node, t, steps, hidden)
@@ -45,12 +49,41 @@ def recurrent_steps(node: Node, t: Terms) -> Result:
     return (series, *finals)[: len(node.outputs)]
 
 
+class _Region:
+    """Builds the nodes of a region; what `Terms` needs of a rewriter."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def add(self, op: Op, *operands: Value | None, outputs: int | None = None) -> Any:
+        node = self.graph.insert(op, operands, outputs=outputs)
+        return node.outputs[0] if len(node.outputs) == 1 else node.outputs
+
+    def constant(self, data: Any, dtype: DType | None = None) -> Value:
+        return constant(data, self.graph.fresh_name("constant"), dtype)
+
+    def ints(self, values: Sequence[int]) -> Value:
+        return int64s(values, self.graph.fresh_name("constant"))
+
+    def scalar_like(self, value: Value, number: float) -> Value:
+        return self.constant(number, value.tensor.dtype)
+
+
+def _guarded(t: Terms, fresh: list[Value], states: list[Value], ends: Value | None, time: Value | int) -> tuple[list[Value], Value]:
+    """The states after a step and what is seen of it: sequences that have ended keep their states and show zeros."""
+    if ends is None:
+        return fresh, fresh[0]
+    alive = t.greater(ends, time)
+    kept = [t.where(alive, new, old) for new, old in zip(fresh, states, strict=True)]
+    return kept, t.where(alive, fresh[0], 0)
+
+
 @dataclass
 class _Layer:
     op: Any
     node: Node
     t: Terms
-    steps: int
+    steps: Dim
     hidden: int
 
     def _operand(self, index: int, direction: int) -> Value | None:
@@ -90,18 +123,17 @@ class _Layer:
         return [made[i : i + each] for i in range(0, len(made), each)]
 
     def _function(self, name: str, alpha: float, beta: float) -> Function:
-        t = self.t
         formulas: dict[str, Function] = {
-            "tanh": t.tanh,
-            "sigmoid": t.sigmoid,
-            "affine": lambda x: t.add(t.mul(alpha, x), beta),
-            "scaledtanh": lambda x: t.mul(alpha, t.tanh(t.mul(beta, x))),
-            "hardsigmoid": lambda x: t.apply(HardSigmoid(alpha=alpha, beta=beta), x),
-            "leakyrelu": lambda x: t.apply(LeakyRelu(alpha=alpha), x),
-            "thresholdedrelu": lambda x: t.apply(ThresholdedRelu(alpha=alpha), x),
-            "elu": lambda x: t.apply(Elu(alpha=alpha), x),
+            "tanh": lambda x: self.t.tanh(x),
+            "sigmoid": lambda x: self.t.sigmoid(x),
+            "affine": lambda x: self.t.add(self.t.mul(alpha, x), beta),
+            "scaledtanh": lambda x: self.t.mul(alpha, self.t.tanh(self.t.mul(beta, x))),
+            "hardsigmoid": lambda x: self.t.apply(HardSigmoid(alpha=alpha, beta=beta), x),
+            "leakyrelu": lambda x: self.t.apply(LeakyRelu(alpha=alpha), x),
+            "thresholdedrelu": lambda x: self.t.apply(ThresholdedRelu(alpha=alpha), x),
+            "elu": lambda x: self.t.apply(Elu(alpha=alpha), x),
         }
-        return formulas.get(name) or (lambda x: t.apply(PLAIN[name](), x))
+        return formulas.get(name) or (lambda x: self.t.apply(PLAIN[name](), x))
 
     def _clipped(self, function: Function) -> Function:
         limit = self.op.clip
@@ -142,25 +174,42 @@ class _Layer:
         projected = t.matmul(x, self._matrix(self._operand(1, direction)))
         if offset is not None:
             projected = t.add(projected, t.reshape(offset, [-1]))
-        slices = t.halves(projected, 0, [1] * self.steps) if self.steps > 1 else (projected,)
         states = [self._state(5 + i, direction, x) for i in range(op.states)]
         backwards = op.direction == "reverse" or direction == 1
         ends = None if lengths is None else t.reshape(lengths, [1, -1, 1])
+        if not isinstance(self.steps, int) or self.steps > LONGEST:
+            return self._scan(step, projected, states, ends, backwards)
+        slices = t.halves(projected, 0, [1] * self.steps) if self.steps > 1 else (projected,)
         seen: dict[int, Value] = {}
         for time in range(self.steps - 1, -1, -1) if backwards else range(self.steps):
-            fresh = step(slices[time], states)
-            if ends is None:
-                states, seen[time] = fresh, fresh[0]
-                continue
-            alive = t.greater(ends, time)
-            states = [t.where(alive, new, old) for new, old in zip(fresh, states, strict=True)]
-            seen[time] = t.where(alive, fresh[0], 0)
+            states, seen[time] = _guarded(t, step(slices[time], states), states, ends, time)
         return t.concat([seen[time] for time in range(self.steps)], 0), states
+
+    def _scan(
+        self, step: Step, projected: Value, states: Sequence[Value], ends: Value | None, backwards: bool
+    ) -> tuple[Value, list[Value]]:
+        """The same with a Scan, whose body is one step."""
+        outer, body = self.t, Graph(self.t.b.graph.fresh_name("recurrence"))
+        carried = [body.add_input(f"state_{i}", v.type) for i, v in enumerate(states)]
+        assert projected.shape is not None
+        part = body.add_input("part", TensorType(projected.tensor.dtype, projected.shape[1:]))
+        place = body.add_input("place", TensorType(DType.INT32, ()))
+        inner = Terms(_Region(body))  # type: ignore[arg-type]
+        self.t = inner
+        fresh, element = _guarded(inner, step(inner.unsqueeze(part, [0]), carried), carried, ends, place)
+        self.t = outer
+        outputs = [*fresh, inner.squeeze(element, [0])]
+        body.set_outputs(outputs, [f"next_{i}" for i in range(len(fresh))] + ["element"])
+        turned = (1, 1) if backwards else (0, 0)
+        op = Scan(num_scan_inputs=2, scan_input_directions=turned, scan_output_directions=turned[:1])
+        places = outer.cast(outer.count(outer.dim(projected, 0)), DType.INT32)
+        *final, series = outer.b.add(op, *states, projected, places, outputs=len(states) + 1, regions=[body])
+        return series, final
 
     # -- one step each: the constant part of the gates, and a function of the projected input and the states --------------------
     def _rnn(self, direction: int, functions: Sequence[Function], wb: Value | None, rb: Value | None) -> tuple[Value | None, Step]:
-        t, recurrence = self.t, self._matrix(self._operand(2, direction))
-        return self._sum(wb, rb), lambda x, states: [functions[0](t.add(x, t.matmul(states[0], recurrence)))]
+        recurrence = self._matrix(self._operand(2, direction))
+        return self._sum(wb, rb), lambda x, states: [functions[0](self.t.add(x, self.t.matmul(states[0], recurrence)))]
 
     def _gru(self, direction: int, functions: Sequence[Function], wb: Value | None, rb: Value | None) -> tuple[Value | None, Step]:
         t, n, r = self.t, self.hidden, self._operand(2, direction)
@@ -174,7 +223,7 @@ class _Layer:
             offset = t.concat([gate_bias, self._part(wb, 1, 2, 3)], 1)
 
         def step(x: Value, states: list[Value]) -> list[Value]:
-            (h,) = states
+            t, (h,) = self.t, states
             gates_x, last_x = t.halves(x, 2, [2 * n, n])
             if before:
                 gates_h, last_h = t.halves(t.matmul(h, whole), 2, [2 * n, n])
@@ -191,16 +240,17 @@ class _Layer:
         return offset, step
 
     def _lstm(self, direction: int, functions: Sequence[Function], wb: Value | None, rb: Value | None) -> tuple[Value | None, Step]:
-        t, n, op = self.t, self.hidden, self.op
+        n, op = self.hidden, self.op
         recurrence = self._matrix(self._operand(2, direction))
         peeps = self._blocks(self._operand(7, direction), 3)  # input, output, forget
         gate, update, squash = functions[0], functions[1], self._functions()[direction][2]
 
         def seeing(x: Value, peep: Value | None, cell: Value) -> Value:
+            t = self.t
             return gate(x if peep is None else t.add(x, t.mul(t.reshape(peep, [-1]), cell)))
 
         def step(x: Value, states: list[Value]) -> list[Value]:
-            h, cell = states
+            t, (h, cell) = self.t, states
             blocks = t.add(x, t.matmul(h, recurrence))
             i, o, f, g = t.halves(blocks, 2, [n, n, n, n])
             i = seeing(i, peeps[0], cell)
