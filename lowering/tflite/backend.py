@@ -24,6 +24,7 @@ from .quantized_report import integer_signature, interface_facts, quantisation_f
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .signatures import SignatureSession, choose, parse_signatures, specialised
+from .weights import SCALES, STORED, compress
 from .writer import SIGNATURE_KEY, FlatModel
 
 MODEL_FILE = "model.tflite"
@@ -40,6 +41,8 @@ class TfLiteBackend(Backend):
     Options:
         threads: threads of one inference; None means one.
         xnnpack: whether XNNPACK's kernels are used where there are any, instead of the builtin ones.
+        weights: ``keep`` stores them as the model has them; ``f16``, ``int8`` and ``int4`` in fewer bits (see `weights`).
+        weight_scales: how the scales of int8 and int4 weights are chosen: by the extremes (``minmax``) or the squared error (``mse``).
         interface: ``float`` keeps inputs and outputs as the model has them; with ``int8`` those that the model quantises are integers.
         kv_cache: positions of the buffers that key-value caches become; they keep growing without it.
         signatures: sizes of symbolic dimensions for each of several signatures that share the weights:
@@ -53,6 +56,8 @@ class TfLiteBackend(Backend):
         "threads": None,
         "xnnpack": True,
         "interface": "float",
+        "weights": "keep",
+        "weight_scales": "minmax",
         "kv_cache": None,
         "signatures": None,
         "signature": None,
@@ -103,6 +108,10 @@ class TfLiteBackend(Backend):
             raise Diagnostic(E_OPTION, f"xnnpack={options['xnnpack']!r} is neither true nor false")
         if options["interface"] not in INTERFACES:
             raise Diagnostic(E_OPTION, f"interface={options['interface']!r} is none of {', '.join(INTERFACES)}")
+        if options["weights"] not in STORED:
+            raise Diagnostic(E_OPTION, f"weights={options['weights']!r} is none of {', '.join(STORED)}")
+        if options["weight_scales"] not in SCALES:
+            raise Diagnostic(E_OPTION, f"weight_scales={options['weight_scales']!r} is none of {', '.join(SCALES)}")
         check_cache_length(options["kv_cache"])
         options["signatures"] = parse_signatures(options["signatures"])
         return options
@@ -123,8 +132,12 @@ class TfLiteBackend(Backend):
         emitted = [_emit(flat, key, variant, settings["interface"] == "int8") for key, variant in variants.items()]
         first = emitted[0]
         losses = list(dict.fromkeys(loss for part in emitted for loss in part.losses))
+        facts: dict[str, Any] = {}
+        if settings["weights"] != "keep":
+            report = compress(flat, settings["weights"], settings["weight_scales"])
+            losses, facts = losses + report.losses, {"weights": report.facts}
         narrowed = any(part.narrowed for part in emitted)
-        facts = {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if narrowed else "", **first.facts}
+        facts |= {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if narrowed else "", **first.facts}
         if sizes:
             facts["signatures"] = {key: part.signature.to_json() for key, part in zip(variants, emitted, strict=True)}
         signature, debug = first.signature, {**debug_handles(model), "values": first.handles}

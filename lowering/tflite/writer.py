@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,21 @@ class FlatModel:
             self._buffers.append(raw)
             self._size += size + _ALIGNMENT
         return index
+
+    def content(self, buffer: int) -> Any:
+        """The bytes of a buffer."""
+        return self._buffers[buffer]
+
+    def drop_unused(self) -> None:
+        """Forget the buffers that no tensor and no metadata uses."""
+        used = sorted({0, *(t.buffer for g in self.subgraphs for t in g.tensors), *(buffer for _, buffer in self.metadata)})
+        places = {old: new for new, old in enumerate(used)}
+        self._size -= sum(len(data) + _ALIGNMENT for i, data in enumerate(self._buffers) if i not in places)
+        self._buffers = [self._buffers[i] for i in used]
+        self._buffer_index = {digest: places[i] for digest, i in self._buffer_index.items() if i in places}
+        self.metadata = [(name, places[buffer]) for name, buffer in self.metadata]
+        for graph in self.subgraphs:
+            graph.tensors[:] = [replace(t, buffer=places[t.buffer]) for t in graph.tensors]
 
     def reserve(self, size: int) -> None:
         """Raise `Diagnostic` E0510 when so many further bytes are too many."""

@@ -1,0 +1,260 @@
+"""Weights in fewer bits: float16, and symmetric int8 or int4 that kernels multiply with activations quantised at run time.
+
+A kernel for int8 weights and float32 activations ("hybrid") quantises each row of its operand when it runs, multiplies integers, and scales
+the sums. Where there is none, the weights are dequantised once when the model is loaded: the file is as small, the arithmetic float32.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...ir.data import ArrayData
+from ...ir.dtypes import DType
+from ..artifact import Loss
+from .schema import tensor_type
+from .writer import FlatModel, Operator, Quantization, SubGraph, Tensor
+
+STORED = ("keep", "f16", "int8", "int4")
+SCALES = ("minmax", "mse")
+FEWEST = 1024
+"""Smaller constants stay as they are: little is gained, and biases need their precision."""
+CANDIDATES = np.linspace(0.4, 1.0, 61)
+"""Shares of the greatest magnitude that are tried as the end of the range; the last is the choice by extremes."""
+GREATEST_HALF = 65504.0
+RECURRENT = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN")
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """A kernel that takes integer weights beside float32 activations.
+
+    Attributes:
+        operand: which operand the weights are.
+        axis: the dimension along which scales vary, None when the kernel takes one scale only.
+        version: of the operator with int8 weights.
+        int4: of the operator with int4 weights, 0 when it has no kernel for them.
+    """
+
+    operand: int
+    axis: int | None
+    version: int
+    int4: int
+
+
+KERNELS = {
+    "CONV_2D": Hybrid(1, 0, 5, 7),
+    "DEPTHWISE_CONV_2D": Hybrid(1, 3, 6, 0),
+    "FULLY_CONNECTED": Hybrid(1, 0, 9, 10),
+    "BATCH_MATMUL": Hybrid(1, None, 4, 0),
+}
+"""Probed in LiteRT 2.3 with XNNPACK and with the builtin kernels."""
+ASYMMETRIC = ("FULLY_CONNECTED", "BATCH_MATMUL")
+"""Operators with an option for zero points of the activations; convolutions always have them."""
+DEQUANTISED = ("TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE", "GATHER", *KERNELS)
+"""Operators whose constant operands are weights worth few bits also where no kernel takes them as they are."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the weights.
+
+    Attributes:
+        facts: counts, and effective bits by number of bits.
+        losses: what is less precise.
+    """
+
+    facts: dict[str, Any]
+    losses: list[Loss]
+
+
+def quantised_symmetrically(array: Any, axis: int | None, bits: int, scales: str) -> tuple[Any, Any]:
+    """Integers without zero point and their scales: ``array ≈ scale · integers``.
+
+    Args:
+        array: float32 numbers.
+        axis: the dimension whose indices have a scale each; None for one scale.
+        bits: 8 or 4; the range is symmetric, ±127 or ±7.
+        scales: ``minmax`` reaches the greatest magnitude, ``mse`` has the least squared error among several ranges (never a greater one
+            than ``minmax``).
+
+    Returns:
+        The integers as int8 and the float32 scales as a vector.
+    """
+    greatest = (1 << (bits - 1)) - 1
+    rows = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) if axis is not None else array.reshape(1, -1)
+    extremes = np.abs(rows).max(axis=1)
+    chosen = scales_of(extremes, 1.0, greatest)
+    if scales == "mse":
+        least = _squared_error(rows, chosen, greatest)
+        for share in CANDIDATES[:-1]:
+            tried = scales_of(extremes, share, greatest)
+            error = _squared_error(rows, tried, greatest)
+            chosen, least = np.where(error < least, tried, chosen), np.minimum(error, least)
+    whole = np.clip(np.rint(rows / chosen[:, None]), -greatest, greatest).astype(np.int8)
+    if axis is None:
+        return whole.reshape(array.shape), chosen
+    rest = [n for i, n in enumerate(array.shape) if i != axis]
+    return np.ascontiguousarray(np.moveaxis(whole.reshape(-1, *rest), 0, axis)), chosen
+
+
+def scales_of(extremes: Any, share: float, greatest: int) -> Any:
+    """Scales whose range ends at a share of the greatest magnitude."""
+    return np.maximum(np.where(extremes > 0, extremes * share / greatest, 1.0), np.finfo(np.float32).tiny).astype(np.float32)
+
+
+def _squared_error(rows: Any, scale: Any, greatest: int) -> Any:
+    steps = np.clip(np.rint(rows / scale[:, None]), -greatest, greatest)
+    return np.square(rows - steps * scale[:, None], dtype=np.float64).sum(axis=1)
+
+
+def compress(flat: FlatModel, stored: str, scales: str = "minmax") -> Report:
+    """Store the float32 weights of a model in fewer bits.
+
+    Args:
+        flat: the model, which is changed.
+        stored: ``f16``, ``int8`` or ``int4``.
+        scales: see `quantised_symmetrically`.
+    """
+    count: Counter[str] = Counter()
+    bits: Counter[str] = Counter()
+    elements: Counter[str] = Counter()
+    errors: dict[str, float] = {}
+    for graph in flat.subgraphs:
+        first = []
+        for index in _weights(graph):
+            made = _Weight(flat, graph, index).stored(stored, scales)
+            if made is None:
+                count["kept"] += 1
+                continue
+            first += made.operators
+            count[made.kind] += 1
+            elements[made.form] += made.elements
+            bits[made.form] += made.bits
+            errors[made.form] = max(errors.get(made.form, 0.0), made.error)
+        graph.operators[:0] = first
+    flat.drop_unused()
+    effective = {form: round(bits[form] / elements[form], 3) for form in sorted(bits)}
+    facts = {"stored": stored, "scales": scales if stored != "f16" else "", **dict(sorted(count.items())), "effective_bits": effective}
+    losses = [
+        Loss(
+            "storage",
+            f"{elements[form]} weights",
+            f"{form}, {effective[form]} bits each, off by at most {errors[form]:.2g} of the greatest",
+        )
+        for form in sorted(errors)
+    ]
+    if count["hybrid"]:
+        losses.append(Loss("precision", f"{count['hybrid']} operators", "their activations are quantised to int8 at run time, row by row"))
+    return Report(facts, losses)
+
+
+def _weights(graph: SubGraph) -> Iterator[int]:
+    """The large float32 constants of a graph that operators read."""
+    float32 = tensor_type(DType.FLOAT)
+    read = dict.fromkeys(i for operator in graph.operators for i in operator.inputs if i >= 0)
+    for index in read:
+        tensor = graph.tensors[index]
+        size = int(np.prod([n or 0 for n in tensor.shape]))
+        if tensor.buffer and tensor.type_code == float32 and size >= FEWEST and index not in graph.outputs:
+            yield index
+
+
+@dataclass(frozen=True)
+class _Made:
+    kind: str
+    form: str
+    elements: int
+    bits: int
+    error: float
+    operators: list[Operator]
+
+
+class _Weight:
+    """One constant and the operators that read it."""
+
+    def __init__(self, flat: FlatModel, graph: SubGraph, index: int) -> None:
+        self.flat, self.graph, self.index = flat, graph, index
+        self.tensor: Tensor = graph.tensors[index]
+        self.uses = [(i, o) for i, o in enumerate(graph.operators) if index in o.inputs]
+
+    def stored(self, stored: str, scales: str) -> _Made | None:
+        """Store the constant in fewer bits; None when it stays."""
+        if any(operator.name in RECURRENT for _, operator in self.uses):
+            return None
+        array = np.frombuffer(self.flat.content(self.tensor.buffer), np.float32).reshape([n or 0 for n in self.tensor.shape])
+        if not np.isfinite(array).all():
+            return None
+        if stored == "f16":
+            return self._half(array)
+        if not all(operator.name in DEQUANTISED for _, operator in self.uses):
+            return None
+        kernels = {self._kernel(operator) for _, operator in self.uses}
+        kernel = kernels.pop() if len(kernels) == 1 else None
+        width = 4 if stored == "int4" and kernel is not None and kernel.int4 else 8
+        axis = kernel.axis if kernel is not None else self._common_axis()
+        return self._integers(array, kernel, axis, width, scales)
+
+    def _kernel(self, operator: Operator) -> Hybrid | None:
+        """The kernel that takes the constant as integers."""
+        kernel = KERNELS.get(operator.name)
+        if kernel is None or [i for i, t in enumerate(operator.inputs) if t == self.index] != [kernel.operand]:
+            return None
+        source = self.graph.tensors[operator.inputs[0]]
+        if source.type_code != tensor_type(DType.FLOAT):
+            return None
+        return kernel
+
+    def _common_axis(self) -> int | None:
+        axes = {KERNELS[o.name].axis if o.name in KERNELS else 0 if o.name in ("TRANSPOSE_CONV", "GATHER") else None for _, o in self.uses}
+        return axes.pop() if len(axes) == 1 else None
+
+    def _half(self, array: Any) -> _Made | None:
+        if np.abs(array).max(initial=0.0) > GREATEST_HALF:
+            return None
+        half = array.astype(np.float16)
+        error = _relative(array, half.astype(np.float32))
+        operators = [self._dequantised(ArrayData(half), None, 3)]
+        return _Made("dequantised", "float16", array.size, 16 * array.size, error, operators)
+
+    def _integers(self, array: Any, kernel: Hybrid | None, axis: int | None, width: int, scales: str) -> _Made:
+        whole, steps = quantised_symmetrically(array, axis, width, scales)
+        shape = [1] * array.ndim
+        if axis is not None:
+            shape[axis] = -1
+        error = _relative(array, whole * steps.reshape(shape))
+        data = ArrayData(whole, DType.INT8 if width == 8 else DType.INT4)
+        parameters = Quantization(tuple(float(s) for s in steps), (0,) * len(steps), axis or 0)
+        size = width * array.size + 32 * len(steps)
+        form = f"int{width}"
+        if kernel is None:
+            return _Made("dequantised", form, array.size, size, error, [self._dequantised(data, parameters, 5 if len(steps) > 1 else 2)])
+        buffer = self.flat.buffer(data)
+        self.graph.tensors[self.index] = replace(self.tensor, type_code=tensor_type(data.dtype), buffer=buffer, quantization=parameters)
+        for place, operator in self.uses:
+            version = kernel.version if width == 8 else kernel.int4
+            if operator.name == "FULLY_CONNECTED" and len(steps) > 1:
+                version = max(version, 12)
+            options = dict(operator.options)
+            if operator.name in ASYMMETRIC:
+                options["asymmetricQuantizeInputs"] = True
+            code = self.flat.operator_code(operator.name, version)
+            self.graph.operators[place] = replace(operator, code=code, options=options)
+        return _Made("hybrid", form, array.size, size, error, [])
+
+    def _dequantised(self, data: ArrayData, parameters: Quantization | None, version: int) -> Operator:
+        """The operator that computes the float32 tensor from a constant of fewer bits."""
+        name = f"{self.tensor.name}/stored"
+        source = self.graph.tensor(name, tensor_type(data.dtype), self.tensor.shape, self.flat.buffer(data), parameters)
+        self.graph.tensors[self.index] = replace(self.tensor, buffer=0)
+        return Operator(self.flat.operator_code("DEQUANTIZE", version), "DEQUANTIZE", (source,), (self.index,), {})
+
+
+def _relative(array: Any, found: Any) -> float:
+    """The greatest difference as a share of the greatest magnitude."""
+    extreme = float(np.abs(array).max(initial=0.0))
+    return float(np.abs(array - found).max(initial=0.0)) / extreme if extreme else 0.0
