@@ -175,9 +175,9 @@ def _phases(analysis: Facts) -> list[str]:
     head = f"generating {facts['generated']} tokens after {facts['prompt']}, {facts['batch']} at a time"
     lines = [head, table(("phase", "time", "share"), rows, right=(2,))]
     low, expected, high = facts["tokens_per_second"]
-    lines.append(f"decoding gives {expected:.3g} tokens/s [{low:.3g}, {high:.3g}]; the cache grows to {quantity(facts['kv_bytes'], 'B')}")
-    if not facts["cached"]:
-        lines.append("the model keeps no cache: every token reads all tokens before it again")
+    lines.append(f"decoding gives {expected:.3g} tokens/s [{low:.3g}, {high:.3g}]")
+    grown = f"the cache grows to {quantity(facts['kv_bytes'], 'B')}"
+    lines.append(grown if facts["cached"] else "the model keeps no cache: every token reads all tokens before it again")
     step = f"of a decoding step {facts['intensity_decode']:.3g}, ridge {facts['ridge']:.3g}"
     lines.append(f"AI of the prompt {facts['intensity_prefill']:.3g} FLOP/B, {step}")
     crossover = facts.get("crossover")
