@@ -13,8 +13,8 @@ from ..analysis.rollup import scope_of
 E_DOCUMENT = code(
     "E1040",
     "the data is no document of predicted costs",
-    "A report is drawn from what `edgec cost --json` prints: an object with target, seconds and nodes, a list of such objects, or an object "
-    "whose `targets` is that list.",
+    "A report is drawn from what `edgec cost --json` prints: an object with target, seconds and nodes, a list of such objects, or an "
+    "object whose `targets` is that list.",
 )
 DIGITS = 6  # significant ones; the page shows three
 _NEEDED = ("target", "seconds", "nodes")

@@ -104,7 +104,13 @@ function breakdown(target, graph, values) {
       if (!classes.has(graph.kernel[i])) classes.set(graph.kernel[i], make(root, graph.kernel[i]));
       parent = classes.get(graph.kernel[i]);
     }
-    parent.children.push({ name: graph.name[i], value, children: [], node: i, bounds: { [target.nodes.bound[i]]: value } });
+    parent.children.push({
+      name: graph.name[i].split("/").pop() || graph.name[i],
+      value,
+      children: [],
+      node: i,
+      bounds: { [target.nodes.bound[i]]: value },
+    });
   });
   return gather(root);
 }

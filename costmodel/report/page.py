@@ -51,7 +51,8 @@ def report_page(data: Any) -> str:
 </header>
 <nav id="bar" aria-label="target and sections"></nav>
 <main id="main"><noscript><p>The charts are drawn by a script in this page; scripts are switched off.</p></noscript></main>
-<footer><p>Times, energies and bytes are predictions with 90 % intervals. <code>edgec cost --json</code> prints the same figures.</p></footer>
+<footer><p>Times, energies and bytes are predictions with 90 % intervals.
+<code>edgec cost --json</code> prints the same figures.</p></footer>
 <div id="tip" role="status" aria-live="polite" hidden></div>"""
     parts = (f'"use strict";\nconst DATA = {embedded(document)};\n', *(_asset(name) for name in SCRIPTS))
     return html_page(f"{document['model']}: predicted cost", _asset("style.css"), body, "".join(parts))

@@ -28,7 +28,6 @@ def html_page(title: str, style: str, body: str, script: str) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
 <title>{escape(title)}</title>
 <style>{TOKENS}{style}</style>
 </head>

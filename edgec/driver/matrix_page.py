@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from ..costmodel.report.shell import html_page
 from ..ir.op import EDGEC
 from ..lowering.backend import Backend, Condition, Support
 from ..lowering.ladder import RUNGS, Step
@@ -142,18 +143,9 @@ def _page(
 ) -> str:
     legends = "".join(f'<li><span class="{kind}">{MARKS[kind]}</span> {escape(kind)}: {escape(meaning)}</li>' for kind, meaning in legend)
     heads = "".join(f"<th scope=col>{escape(name)}</th>" for name in columns)
-    body = "\n".join(_row(line) for line in lines)
+    rows = "\n".join(_row(line) for line in lines)
     hint = "Point at a cell for the reason; tap or press Enter to hold it."
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
+    body = f"""<h1>{escape(title)}</h1>
 <p>{escape(text)}</p>
 <div class="cards">{cards}</div>
 <div class="controls"><input type="search" id="find" placeholder="filter by {what}" aria-label="filter by {what}">
@@ -161,15 +153,12 @@ def _page(
 <div class="frame"><table>
 <thead><tr><th scope=col>{what}</th>{heads}</tr></thead>
 <tbody>
-{body}
+{rows}
 </tbody>
 </table></div>
 <ul class="legend">{legends}</ul>
-<div id="why" role="status" aria-live="polite">{hint}</div>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+<div id="why" role="status" aria-live="polite">{hint}</div>"""
+    return html_page(title, STYLE, body, SCRIPT)
 
 
 def _row(line: Line) -> str:

@@ -1,16 +1,13 @@
-"""Style and behaviour of the capability pages."""
+"""Style and behaviour of the capability pages, beside what all pages share."""
 
 from __future__ import annotations
 
 STYLE = """
-:root { color-scheme: light dark; --line: #d0d5dd; --soft: #f5f6f8; --text: #1a1d23; --back: #ffffff; --dim: #5b6472;
-  --native: #1b7f4d; --partial: #9a6700; --decomposed: #0b6bbd;
+:root { --native: #1b7f4d; --partial: #9a6700; --decomposed: #0b6bbd;
   --exact: #5b4bc4; --approximate: #b3541e; --other: #8a3ab0; --none: #c22f3d; }
-@media (prefers-color-scheme: dark) { :root { --line: #3a404b; --soft: #1d2128; --text: #e8eaee; --back: #14171c; --dim: #a2abb9;
-  --native: #4cc38a; --partial: #e3b341; --decomposed: #58a6ff;
+@media (prefers-color-scheme: dark) { :root { --native: #4cc38a; --partial: #e3b341; --decomposed: #58a6ff;
   --exact: #a99bff; --approximate: #f0975c; --other: #d28cf0; --none: #ff7b86; } }
-* { box-sizing: border-box; }
-body { margin: 0; padding: 1rem 1rem 9rem; background: var(--back); color: var(--text); font: 15px/1.45 system-ui, sans-serif; }
+body { padding: 1rem 1rem 9rem; }
 h1 { font-size: 1.25rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 p { margin: .25rem 0 .75rem; color: var(--dim); max-width: 70ch; }
 .cards { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); margin: 1rem 0; }

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import edgec.costmodel.report.page
 from edgec.costmodel.analysis.analyse import analyse
 from edgec.costmodel.analysis.subject import Subject, open_target
 from edgec.costmodel.report.document import compact
@@ -18,6 +20,7 @@ from edgec.costmodel.report.shell import embedded
 from edgec.ir.diagnostics import Diagnostic
 from tests.costmodel.samples import mlp
 
+FOLDER = Path(edgec.costmodel.report.page.__file__).parent
 MINIMAL = {
     "target": "chip",
     "tier": "spec",
@@ -57,7 +60,7 @@ def test_the_page_needs_no_network(document: dict[str, Any]) -> None:
     addresses = set(re.findall(r"[a-z]+://[^\"' )]+", page))
     assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not a place
     assert not re.search(r"<(script|img|iframe)[^>]* src=|@import|url\(", page)
-    assert '<link rel="icon" href="data:,">' in page and page.count("<link") == 1
+    assert "<link" not in page
     assert 'name="viewport"' in page
 
 
@@ -133,6 +136,36 @@ def test_the_head_can_be_read_without_scripts(document: dict[str, Any]) -> None:
     assert bound_class("L1", ["L1", "L2", "L3", "SLC", "DRAM"]) == "nearest"  # there are four colours for memory
 
 
+# how protanopes and deuteranopes see linear sRGB: Machado, Oliveira and Fernandes, IEEE TVCG 2009, severity 1
+PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998))
+DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
+
+
+def _linear(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def _oklab(linear: np.ndarray) -> np.ndarray:
+    cones = np.array([[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], [0.08830, 0.28172, 0.62998]]) @ np.clip(linear, 0, 1)
+    return np.array([[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]]) @ np.cbrt(cones)
+
+
+def test_colours_have_contrast_and_keep_apart_for_the_colour_blind() -> None:
+    light, _, dark = (FOLDER / "style.css").read_text().partition("@media (prefers-color-scheme: dark)")
+    kinds = ("compute", "far", "near", "nearer", "nearest", "dispatch", "run")
+    for style, back in ((light, "#ffffff"), (dark.partition("} }")[0], "#14171c")):
+        colours = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6});", style))
+        shine = [
+            float(_linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (back, *(colours[k] for k in (*kinds, *(f"c{i}" for i in range(7)))))
+        ]
+        assert min((max(s, shine[0]) + 0.05) / (min(s, shine[0]) + 0.05) for s in shine[1:]) >= 3.0
+        for names in (kinds, [f"c{i}" for i in range(7)]):
+            for matrix in (np.eye(3), np.array(PROTANOPIA), np.array(DEUTERANOPIA)):
+                seen = [_oklab(matrix @ _linear(colours[name])) for name in names]
+                gaps = {(a, b): np.linalg.norm(seen[i] - seen[j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j}
+                assert min(gaps.values()) >= 0.08, min(gaps, key=lambda pair: gaps[pair])
+
+
 def test_all_scripts_are_in_the_page() -> None:
-    folder = Path(str(__import__("edgec.costmodel.report.page", fromlist=["page"]).__file__)).parent
-    assert sorted(SCRIPTS) == sorted(path.name for path in folder.glob("*.js"))
+    assert sorted(SCRIPTS) == sorted(path.name for path in FOLDER.glob("*.js"))
