@@ -22,7 +22,13 @@ def run(script: str, output: Path, timeout: int = 300) -> tuple[int, str, str]:
 
 
 def test_every_example_has_a_test() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"custom_op.py", "custom_pass.py", "gelu_to_tensorrt.py", "quickstart.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "custom_op.py",
+        "custom_pass.py",
+        "gelu_to_tensorrt.py",
+        "layer_norm_support.py",
+        "quickstart.py",
+    }
 
 
 def test_custom_op(tmp_path) -> None:
@@ -50,6 +56,17 @@ def test_gelu_to_tensorrt(tmp_path) -> None:
     assert "fails" in rows["sigmoid"] and "passes" in rows["tanh, spelled out"]
     assert out.count(" 1 activation\n") == 3  # exact, recognised and tanh are one layer each
     assert "8 elementwise" in out
+
+
+def test_layer_norm_support(tmp_path) -> None:
+    pytest.importorskip("coremltools")
+    status, out, err = run("layer_norm_support.py", tmp_path)
+    assert status == 0, out + err
+    assert "float32: iOS15 native, iOS18 native" in out and out.count("for iOS15: 1 layer_norm; off by") == 2
+    assert "decomposed 7.0 to 8.5 [document]" in out and "float32: 8.5 decomposed, 8.6 native, 10.0 native" in out
+    assert "deprecated from Android 15 on" in out
+    if find_spec("tensorrt_rtx") is not None:
+        assert "1 normalization" in out
 
 
 def test_custom_pass(tmp_path) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 
 from ...ir import ops  # noqa: F401  (registers the operator classes)
+from ...ir.dtypes import DType
 from ...ir.graph import Node
-from ...ir.op import OPS
+from ...ir.op import OPS, Op
 from ...ir.ops.random import Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
-from ..support import Support, Verdict, with_substitutes
+from ...passes import decompose as _decompose  # noqa: F401  (registers the decompositions)
+from ...passes.decompose.base import decompositions_of
+from ..support import Condition, Support, Verdict, with_substitutes
 from . import emit as _emit  # noqa: F401  (registers the translations)
 from .emit.dispatch import judge
 from .emit.translation import DEFINITIONS, TRANSLATIONS, Translation
-from .versions import Release
+from .versions import NEWEST, Release
 
 DECOMPOSED = "exact decomposition into operators that are translated, tried on each node"
 RANDOM = frozenset((Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike))
@@ -44,7 +47,37 @@ def rows() -> tuple[Support, ...]:
             found.append(Support(op, "none", frozenset(), None, Release.IOS15.text, "", DEFINITIONS, "schema"))
     random = [row for row in found if row.op in RANDOM]
     others = [row for row in found if row.op not in RANDOM]
-    return tuple([*with_substitutes(others, rewritten_classes(), _tried, DECOMPOSED), *random])
+    found = [*with_substitutes(others, rewritten_classes(), _tried, DECOMPOSED), *_before(others), *random]
+    return tuple(sorted(found, key=lambda row: row.name))
+
+
+def _before(rows: Sequence[Support]) -> Iterator[Support]:
+    """What stands in for operators on the releases before MIL got them."""
+    from .rewrites import rewritten_classes
+
+    starts: dict[type[Op], dict[DType, Release]] = {}
+    for row in rows:
+        if row.level != "none" and row.dtypes is not None:
+            for dtype in row.dtypes:
+                known = starts.setdefault(row.op, {})
+                known[dtype] = min(known.get(dtype, NEWEST), Release.of(row.since))
+    replaced = tuple(root for root in rewritten_classes() if root is not Op)
+    for op, first in starts.items():
+        if not issubclass(op, replaced) and not any(d.error is None for d in decompositions_of(op)):
+            continue
+        for start in sorted(set(first.values()) - {Release.IOS15}):
+            last = Release(start - 1)
+            dtypes = frozenset(dtype for dtype, release in first.items() if release is start)
+            fits = Condition("attribute", partial(_problem_on, last), "where the rewriting fits its attributes")
+            yield Support(op, "decomposed", dtypes, fits, Release.IOS15.text, last.text, DECOMPOSED, "probe")
+
+
+def _problem_on(release: Release, node: Node) -> str | None:
+    from .trial import judge_rewritten
+
+    verdict = judge(node, release)
+    verdict = verdict if verdict.runs else judge_rewritten(node, verdict, release)
+    return None if verdict.runs else verdict.reason
 
 
 def _tried(node: Node) -> Verdict:

@@ -9,19 +9,20 @@ from ..backend import Verdict
 from ..loops import UNROLL
 from .emit.translation import DEFINITIONS
 from .matrix import problems
-from .versions import NEWEST
+from .versions import NEWEST, Release
 
 
-def judge_rewritten(node: Node, verdict: Verdict) -> Verdict:
+def judge_rewritten(node: Node, verdict: Verdict, release: Release = NEWEST) -> Verdict:
     """The verdict on a node that has no translation as it stands.
 
     Args:
         node: the node; it stays as it is.
         verdict: why it has none.
+        release: the deployment target.
     """
     graph = isolated_node(node)
-    run_passes(graph, f"fix(coreml-rewrites{{target={NEWEST.text}}},{UNROLL},fold-constants,fold-if,dead-code)")
-    if problems(list(graph.walk()), NEWEST):
+    run_passes(graph, f"fix(coreml-rewrites{{target={release.text}}},{UNROLL},fold-constants,fold-if,dead-code)")
+    if problems(list(graph.walk()), release):
         return verdict
     names = ", ".join(sorted({n.op.op_name for n in graph.walk()}))
     return Verdict("decomposed", f"runs as {names}", DEFINITIONS)

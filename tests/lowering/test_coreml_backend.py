@@ -19,12 +19,14 @@ import coremltools as ct
 
 import edgec
 from edgec.ir.diagnostics import Diagnostic, Exit
+from edgec.ir.dtypes import DType
 from edgec.ir.model import Model
 from edgec.ir.serial.reader import read_model_bytes
 from edgec.lowering.backend import REASON_CODES, Refusal
 from edgec.lowering.coreml.matrix import problems
 from edgec.lowering.coreml.versions import Release
 from edgec.lowering.registry import backend
+from edgec.lowering.support import query
 
 F = TensorProto.FLOAT
 RANDOM = np.random.default_rng(3)
@@ -259,6 +261,8 @@ def test_matrix_tells_the_truth_about_nodes() -> None:
     assert all(row.evidence for row in target.matrix)
     norm = [row for row in target.matrix if row.op.op_name == "LayerNormalization"]
     assert {row.since for row in norm} == {"iOS15"} and norm[0].level == "native" and "layer_norm" in norm[0].evidence
+    levels = {v: next(level for _, level in query(target.matrix, "Attention", DType.FLOAT, v)) for v in ("iOS15", "iOS17", "iOS18")}
+    assert levels == {"iOS15": "decomposed", "iOS17": "decomposed", "iOS18": "native"}
     mish = model_of([helper.make_node("HardSwish", ["x"], ["y"])], [("x", F, [2])], [("y", F, [2])])
     assert [target.support(node).level for node in mish.graph] == ["decomposed"]
     assert not problems(list(mish.graph), Release.IOS15)

@@ -57,12 +57,18 @@ def conv(
     dilations: Any = None,
     groups: Any = 1,
 ) -> Array:
-    """Convolution of ``x [batch, channels, *spatial]`` with ``weight [filters, channels / groups, *kernel]``."""
+    """Convolution of ``x [batch, channels, *spatial]`` with ``weight [filters, channels / groups, *kernel]``.
+
+    Float32 products are summed in float64 and rounded once, so that equal filters give equal results.
+    """
     rank = x.ndim - 2
     steps, gaps = integers(strides, rank, 1), integers(dilations, rank, 1)
     if weight.ndim != x.ndim or weight.shape[1] * int(groups) != x.shape[1] or weight.shape[0] % int(groups):
         undefined(f"input {list(x.shape)} and weight {list(weight.shape)} in {int(groups)} groups do not fit")
     pads = window_pads(pad_type, pad, x.shape[2:], weight.shape[2:], steps, gaps)
+    if x.dtype == np.float32:
+        summed = convolve(x.astype(np.float64), weight.astype(np.float64), steps, gaps, pads, int(groups))
+        return biased(summed, bias).astype(np.float32)
     return biased(convolve(x, weight, steps, gaps, pads, int(groups)), bias)
 
 
