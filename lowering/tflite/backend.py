@@ -24,7 +24,7 @@ from .quantized_report import integer_signature, interface_facts, quantisation_f
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .signatures import SignatureSession, choose, parse_signatures, specialised
-from .weights import SCALES, STORED, compress
+from .weights import BLOCKS, SCALES, STORED, compress
 from .writer import SIGNATURE_KEY, FlatModel
 
 MODEL_FILE = "model.tflite"
@@ -43,6 +43,7 @@ class TfLiteBackend(Backend):
         xnnpack: whether XNNPACK's kernels are used where there are any, instead of the builtin ones.
         weights: ``keep`` stores them as the model has them; ``f16``, ``int8`` and ``int4`` in fewer bits (see `weights`).
         weight_scales: how the scales of int8 and int4 weights are chosen: by the extremes (``minmax``) or the squared error (``mse``).
+        weight_block: elements of a row that share a float16 scale in products with int4 weights; one scale for each row without it.
         interface: ``float`` keeps inputs and outputs as the model has them; with ``int8`` those that the model quantises are integers.
         kv_cache: positions of the buffers that key-value caches become; they keep growing without it.
         signatures: sizes of symbolic dimensions for each of several signatures that share the weights:
@@ -58,6 +59,7 @@ class TfLiteBackend(Backend):
         "interface": "float",
         "weights": "keep",
         "weight_scales": "minmax",
+        "weight_block": None,
         "kv_cache": None,
         "signatures": None,
         "signature": None,
@@ -112,6 +114,8 @@ class TfLiteBackend(Backend):
             raise Diagnostic(E_OPTION, f"weights={options['weights']!r} is none of {', '.join(STORED)}")
         if options["weight_scales"] not in SCALES:
             raise Diagnostic(E_OPTION, f"weight_scales={options['weight_scales']!r} is none of {', '.join(SCALES)}")
+        if options["weight_block"] not in (None, *BLOCKS):
+            raise Diagnostic(E_OPTION, f"weight_block={options['weight_block']!r} is none of {', '.join(map(str, BLOCKS))}")
         check_cache_length(options["kv_cache"])
         options["signatures"] = parse_signatures(options["signatures"])
         return options
@@ -134,7 +138,7 @@ class TfLiteBackend(Backend):
         losses = list(dict.fromkeys(loss for part in emitted for loss in part.losses))
         facts: dict[str, Any] = {}
         if settings["weights"] != "keep":
-            report = compress(flat, settings["weights"], settings["weight_scales"])
+            report = compress(flat, settings["weights"], settings["weight_scales"], settings["weight_block"])
             losses, facts = losses + report.losses, {"weights": report.facts}
         narrowed = any(part.narrowed for part in emitted)
         facts |= {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if narrowed else "", **first.facts}

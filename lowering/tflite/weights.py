@@ -26,6 +26,11 @@ FEWEST = 1024
 CANDIDATES = np.linspace(0.4, 1.0, 61)
 """Shares of the greatest magnitude that are tried as the end of the range; the last is the choice by extremes."""
 GREATEST_HALF = 65504.0
+SMALLEST_HALF = 2.0**-14  # of those with full precision
+BLOCKS = (32, 64, 128, 256)
+"""Sizes of blocks that XNNPACK takes."""
+PER_CHANNEL_VERSION = 12
+BLOCKWISE_VERSION = 13
 RECURRENT = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN")
 
 
@@ -112,13 +117,34 @@ def _squared_error(rows: Any, scale: Any, greatest: int) -> Any:
     return np.square(rows - steps * scale[:, None], dtype=np.float64).sum(axis=1)
 
 
-def compress(flat: FlatModel, stored: str, scales: str = "minmax") -> Report:
+def quantised_in_blocks(array: Any, block: int, scales: str) -> tuple[Any, Any] | None:
+    """Rows as integers of four bits with a float16 scale for every ``block`` elements; None when float16 cannot hold a scale.
+
+    Args:
+        array: ``[rows, columns]``, columns a multiple of the block.
+        block: elements that share a scale.
+        scales: see `quantised_symmetrically`.
+
+    Returns:
+        The integers ``[rows, columns]`` as int8 and the scales ``[rows, columns / block]``.
+    """
+    rows = array.reshape(-1, block)
+    _, exact = quantised_symmetrically(rows, 0, 4, scales)
+    steps = exact.astype(np.float16)
+    if not ((steps >= SMALLEST_HALF) & np.isfinite(steps)).all():
+        return None
+    whole = np.clip(np.rint(rows / steps.astype(np.float32)[:, None]), -7, 7).astype(np.int8)
+    return whole.reshape(array.shape), steps.reshape(array.shape[0], -1)
+
+
+def compress(flat: FlatModel, stored: str, scales: str = "minmax", block: int | None = None) -> Report:
     """Store the float32 weights of a model in fewer bits.
 
     Args:
         flat: the model, which is changed.
         stored: ``f16``, ``int8`` or ``int4``.
         scales: see `quantised_symmetrically`.
+        block: elements of a row that share a scale in products with int4 weights; one scale for each row without it.
     """
     count: Counter[str] = Counter()
     bits: Counter[str] = Counter()
@@ -127,7 +153,7 @@ def compress(flat: FlatModel, stored: str, scales: str = "minmax") -> Report:
     for graph in flat.subgraphs:
         first = []
         for index in _weights(graph):
-            made = _Weight(flat, graph, index).stored(stored, scales)
+            made = _Weight(flat, graph, index).stored(stored, scales, block)
             if made is None:
                 count["kept"] += 1
                 continue
@@ -182,7 +208,7 @@ class _Weight:
         self.tensor: Tensor = graph.tensors[index]
         self.uses = [(i, o) for i, o in enumerate(graph.operators) if index in o.inputs]
 
-    def stored(self, stored: str, scales: str) -> _Made | None:
+    def stored(self, stored: str, scales: str, block: int | None) -> _Made | None:
         """Store the constant in fewer bits; None when it stays."""
         if any(operator.name in RECURRENT for _, operator in self.uses):
             return None
@@ -197,6 +223,10 @@ class _Weight:
         kernel = kernels.pop() if len(kernels) == 1 else None
         width = 4 if stored == "int4" and kernel is not None and kernel.int4 else 8
         axis = kernel.axis if kernel is not None else self._common_axis()
+        if width == 4 and block and kernel is KERNELS["FULLY_CONNECTED"] and array.shape[1] % block == 0:
+            made = self._blocks(array, block, scales)
+            if made is not None:
+                return made
         return self._integers(array, kernel, axis, width, scales)
 
     def _kernel(self, operator: Operator) -> Hybrid | None:
@@ -233,18 +263,33 @@ class _Weight:
         form = f"int{width}"
         if kernel is None:
             return _Made("dequantised", form, array.size, size, error, [self._dequantised(data, parameters, 5 if len(steps) > 1 else 2)])
-        buffer = self.flat.buffer(data)
-        self.graph.tensors[self.index] = replace(self.tensor, type_code=tensor_type(data.dtype), buffer=buffer, quantization=parameters)
+        version = kernel.version if width == 8 else kernel.int4
+        if kernel is KERNELS["FULLY_CONNECTED"] and len(steps) > 1:
+            version = PER_CHANNEL_VERSION
+        self._replace(data, parameters, version)
+        return _Made("hybrid", form, array.size, size, error, [])
+
+    def _blocks(self, array: Any, block: int, scales: str) -> _Made | None:
+        found = quantised_in_blocks(array, block, scales)
+        if found is None:
+            return None
+        whole, steps = found
+        buffer = self.flat.buffer(ArrayData(steps))
+        tensor = self.graph.tensor(f"{self.tensor.name}/scales", tensor_type(DType.FLOAT16), steps.shape, buffer)
+        self._replace(ArrayData(whole, DType.INT4), Quantization((), (), 0, block, tensor), BLOCKWISE_VERSION)
+        error = _relative(array, whole * np.repeat(steps.astype(np.float32), block, axis=1))
+        return _Made("hybrid", "int4", array.size, 4 * array.size + 16 * steps.size, error, [])
+
+    def _replace(self, data: ArrayData, parameters: Quantization, version: int) -> None:
+        """Let the operators read integers in place of the constant."""
+        stored = replace(self.tensor, type_code=tensor_type(data.dtype), buffer=self.flat.buffer(data), quantization=parameters)
+        self.graph.tensors[self.index] = stored
         for place, operator in self.uses:
-            version = kernel.version if width == 8 else kernel.int4
-            if operator.name == "FULLY_CONNECTED" and len(steps) > 1:
-                version = max(version, 12)
             options = dict(operator.options)
             if operator.name in ASYMMETRIC:
                 options["asymmetricQuantizeInputs"] = True
             code = self.flat.operator_code(operator.name, version)
             self.graph.operators[place] = replace(operator, code=code, options=options)
-        return _Made("hybrid", form, array.size, size, error, [])
 
     def _dequantised(self, data: ArrayData, parameters: Quantization | None, version: int) -> Operator:
         """The operator that computes the float32 tensor from a constant of fewer bits."""

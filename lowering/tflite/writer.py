@@ -37,11 +37,15 @@ class Quantization:
         scale: one scale, or one for each index of ``axis``.
         zero_point: as many integers.
         axis: the dimension along which they vary.
+        block: elements along the last dimension that share a scale; the scales are then float16 numbers in a tensor of their own.
+        scales: that tensor.
     """
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     axis: int = 0
+    block: int = 0
+    scales: int = -1
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,12 @@ def _tensor(tensor: Tensor) -> Any:
         item.shapeSignature = _ints([-1 if size is None else size for size in tensor.shape])
     if tensor.quantization is not None:
         parameters = s.QuantizationParametersT()
+        if tensor.quantization.block:
+            blocks = s.BlockwiseQuantizationT()
+            blocks.scales, blocks.zeroPoints, blocks.blockSize = tensor.quantization.scales, -1, tensor.quantization.block
+            parameters.detailsType, parameters.details = s.QuantizationDetails.BlockwiseQuantization, blocks
+            item.quantization = parameters
+            return item
         parameters.scale = np.asarray(tensor.quantization.scale, np.float32)
         parameters.zeroPoint = np.asarray(tensor.quantization.zero_point, np.int64)
         parameters.quantizedDimension = tensor.quantization.axis

@@ -22,7 +22,7 @@ from edgec.ir.ops.matmul import Gemm, MatMul
 from edgec.ir.types import TensorType
 from edgec.lowering.artifact import Artifact
 from edgec.lowering.registry import backend
-from edgec.lowering.tflite.weights import quantised_symmetrically
+from edgec.lowering.tflite.weights import quantised_in_blocks, quantised_symmetrically
 from tests.lowering.tflite_quantized_graphs import lowered, run
 
 RANDOM = np.random.default_rng(5)
@@ -143,6 +143,25 @@ def test_effective_bits_count_the_scales() -> None:
     assert artifact.facts["weights"]["effective_bits"] == {"int4": 4 + 32 / 128}
 
 
+@pytest.mark.parametrize("xnnpack", [True, False], ids=["xnnpack", "builtin"])
+@pytest.mark.parametrize("name", ["gemm", "linear"])
+@pytest.mark.parametrize("block", [32, 128])
+def test_blocks_of_four_bits(name: str, xnnpack: bool, block: int) -> None:
+    model, feeds, (_, axis) = CASES[name]
+    artifact, options = lowered(model, weights="int4", weight_block=block, xnnpack=xnnpack)
+    assert artifact.facts["weights"]["effective_bits"] == {"int4": 4 + 16 / block}
+
+    def change(array: Any) -> Any:
+        found = quantised_in_blocks(array if axis == 0 else np.ascontiguousarray(array.T), block, "minmax")
+        assert found is not None
+        real = found[0] * np.repeat(found[1].astype(np.float32), block, axis=1)
+        return np.ascontiguousarray(real if axis == 0 else real.T)
+
+    reference = with_weights(model, change)
+    off = np.abs(run(artifact, options, feeds)["y"] - interpret(reference.graph, feeds)["y"])
+    assert (off <= activation_steps(reference, feeds) + 1e-4).all()
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("axis", [0, 1, None])
 def test_least_squares_is_never_worse_than_extremes(bits: int, axis: int | None) -> None:
@@ -173,7 +192,7 @@ def test_the_same_bytes_twice(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
-@pytest.mark.parametrize(("option", "value"), [("weights", "int3"), ("weight_scales", "best"), ("interface", "int4")])
+@pytest.mark.parametrize(("option", "value"), [("weights", "int3"), ("weight_scales", "best"), ("interface", "int4"), ("weight_block", 48)])
 def test_unknown_settings_are_refused(option: str, value: str) -> None:
     with pytest.raises(Diagnostic, match=option):
         backend("tflite").options({option: value})
