@@ -35,6 +35,8 @@ def attention(lanes: Lanes, node: Node) -> None:
             raise Obstacle("the mask does not have a column for every position", node.where)
     if appends:
         _check_appended(lanes, node)
+        for value in node.outputs[1:3]:
+            lanes.keep(value, 2)
         lanes.edit(node, lambda n: _append(lanes, n))
         return
     for index in (1, 2):

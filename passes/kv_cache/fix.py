@@ -75,9 +75,11 @@ class FixKvCache(Pass):
         new = sizes[0]
         if isinstance(new, int) and new > self.length:
             raise Obstacle(f"{new} new positions do not fit into a buffer of {self.length}")
-        total = new + symbol(symbols[0])
         own = [pair.total.symbol_name for pair in pairs if isinstance(pair.total, Expr)]
         names = [name for name in own if name is not None] + self._mask_symbols(graph, pairs)
+        if isinstance(new, Expr) and any(name in names for name in new.symbols()):
+            new = _tokens(graph, pairs, [symbols[0], *names])  # inference says it by the size of the mask
+        total = new + symbol(symbols[0])
         terms = CacheTerms(graph, context, symbols[0], dict.fromkeys(names, total), new, self.length, self.position)
         lanes = Lanes(graph, context, terms, pairs)
         lanes.prove()
@@ -131,6 +133,16 @@ def _new_positions(pair: Pair) -> Dim | None:
         return None if new is None or new.shape is None else new.shape[node.op.axis]
     new = node.inputs[0] if isinstance(node.op, GroupQueryAttention) else node.inputs[1]
     return None if new is None or new.shape is None else new.shape[2 if new.rank == 4 else 1]
+
+
+def _tokens(graph: Graph, pairs: list[Pair], taken: list[str]) -> Dim:
+    """The number of new tokens as the inputs that hold them say it."""
+    caches = {pair.past for pair in pairs}
+    last = [v.shape[-1] for v in graph.inputs if v not in caches and v.shape]
+    names = {name: d for d in last if isinstance(d, Expr) and (name := d.symbol_name) is not None and name not in taken}
+    if len(names) != 1:
+        raise Obstacle("the number of new tokens is not the last dimension of an input")
+    return next(iter(names.values()))
 
 
 def _inferred(node: Node) -> list[Value]:

@@ -126,9 +126,10 @@ class Lanes:
     def same_place(self, x: Value, axis: int, y: Value) -> int | None:
         """The axis of ``y`` in front of which are as many elements as in front of an axis of ``x``."""
         assert x.shape is not None and y.shape is not None
-        before = self.terms.normal(product(x.shape[:axis]))
+        normal = self.terms.normal
+        before = product([normal(d) for d in x.shape[:axis]])
         for place, dim in enumerate(y.shape):
-            if self.terms.grows(dim) and self.terms.normal(product(y.shape[:place])) == before:
+            if self.terms.grows(dim) and product([normal(d) for d in y.shape[:place]]) == before:
                 return place
         return None
 

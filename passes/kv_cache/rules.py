@@ -11,7 +11,7 @@ from ...ir.ops.gather import Gather, GatherND
 from ...ir.ops.generate import ConstantOfShape, Range, Trilu
 from ...ir.ops.logical import Where
 from ...ir.ops.matmul import MatMul
-from ...ir.ops.reduction import ReduceMax, ReduceMean, ReduceMin, ReduceSum
+from ...ir.ops.reduction import CumSum, ReduceMax, ReduceMean, ReduceMin, ReduceSum
 from ...ir.ops.reshape import Expand, Flatten, Reshape, Squeeze, Unsqueeze
 from ...ir.ops.scatter import TensorScatter
 from ...ir.ops.slice import Slice
@@ -201,6 +201,7 @@ def part(lanes: Lanes, node: Node) -> None:
     left: list[tuple[int, Any, Any, int]] = []
     picked: list[tuple[int, Any, Any]] = []
     grown = None if lane is None else lane.axis
+    result = node.output.shape or ()
     for axis, start, end, step in bounds:
         size = data.shape[axis]
         if (lane is None or axis != lane.axis) and not (terms.grows(start) or terms.grows(end)):
@@ -216,9 +217,11 @@ def part(lanes: Lanes, node: Node) -> None:
             if not isinstance(size, int) or size < terms.length or grown is not None:
                 raise Obstacle(f"it takes the first of {size} positions, the buffer has {terms.length}", node.where)
             left.append((axis, 0, terms.length, 1))
+            terms.assume(result[axis], last)
             grown = axis
         elif terms.grows(first) and not terms.grows(last - first) and terms.known([first]):
             picked.append((axis, first, last - first))
+            terms.assume(result[axis], last - first)
             grown = None if axis == grown else grown
         else:
             raise Obstacle("a slice of positions that are neither all nor the new ones", node.where)
@@ -260,6 +263,18 @@ def triangle(lanes: Lanes, node: Node) -> None:
     lane = lanes.full(operand(node, 0), node)
     if lane is not None:
         lanes.keep(node.output, lane.axis)
+
+
+@lane_rule(CumSum)
+def running_sum(lanes: Lanes, node: Node) -> None:
+    """Sums up to each position, from the first one on."""
+    assert isinstance(node.op, CumSum)
+    lane, axis = lanes.full(operand(node, 0), node), operand(node, 1)
+    if lane is None:
+        return
+    if axis.ints is None or node.op.reverse:
+        raise Obstacle("it sums from the last position on", node.where)
+    lanes.keep(node.output, lane.axis)
 
 
 # -- sums -------------------------------------------------------------------------------------------------------------------

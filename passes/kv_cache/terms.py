@@ -40,6 +40,7 @@ class CacheTerms:
         assert graph.first is not None
         self.length, self.position = length, None
         self._graph, self._past, self._alias, self._new, self._name = graph, past, dict(alias), new, name
+        self._assumed: dict[Dim, Dim] = {}
         self._t = Terms(Rewriter(graph.first, context))
         self._made: dict[object, Value] = {}
         self._places: dict[str, tuple[Value, int]] = {}
@@ -51,7 +52,11 @@ class CacheTerms:
 
     def normal(self, dim: Dim) -> Dim:
         """A dimension in the symbols of the caches."""
-        return substitute(dim, self._alias)
+        return substitute(self._assumed.get(dim, dim), self._alias)
+
+    def assume(self, dim: Dim, size: Dim) -> None:
+        """Take a dimension for a simpler one: a slice of a table that is long enough, for example."""
+        self._assumed[dim] = size
 
     def grows(self, dim: Dim | None) -> bool:
         """Whether a dimension or element depends on the number of earlier positions."""
