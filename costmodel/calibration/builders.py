@@ -36,12 +36,14 @@ def _view(sketch: Sketch, sizes: Sizes) -> None:
 def _shape(sketch: Sketch, sizes: Sizes) -> None:
     """Arithmetic on shapes, which only dynamic models carry out."""
     data = sketch.feed((4, 8), symbolic=True)
-    for _ in range(sizes["nodes"]):
+    one, two = (sketch.weight((1,), np.int64, [v]) for v in (1, 2))
+    zero = sketch.weight((1,), np.int64, [0])
+    for index in range(sizes["nodes"]):
         shape = sketch.add("Shape", [data])
-        first = sketch.add("Gather", [shape, sketch.weight((1,), np.int64, [0])], axis=0)
-        doubled = sketch.add("Mul", [first, sketch.weight((1,), np.int64, [2])])
-        wanted = sketch.add("Concat", [doubled, sketch.weight((1,), np.int64, [4])], axis=0)
-        data = sketch.add("Sigmoid", [sketch.add("Reshape", [data, wanted])])
+        first, second = (sketch.add("Gather", [shape, which], axis=0) for which in (zero, one))
+        operators = ("Mul", "Div") if index % 2 == 0 else ("Div", "Mul")
+        sizes_ = [sketch.add(op, [size, two]) for op, size in zip(operators, (first, second), strict=True)]
+        data = sketch.add("Sigmoid", [sketch.add("Reshape", [data, sketch.add("Concat", sizes_, axis=0)])])
     sketch.result(data)
 
 
@@ -57,8 +59,6 @@ def _matmul(sketch: Sketch, sizes: Sizes) -> None:
     value = sketch.add("MatMul", [left, right])
     if sizes.get("bias"):
         value = sketch.add("Add", [value, sketch.weight((sizes["n"],))])
-    if sizes.get("activation"):
-        value = sketch.add(sizes["activation"], [value])
     sketch.result(value)
 
 
@@ -161,7 +161,7 @@ def _unary(sketch: Sketch, sizes: Sizes) -> None:
     elif op in ("Sqrt", "Log"):
         data = sketch.feed((1, total), values=np.abs(sketch.numbers((1, total))) + 0.1)
         sketch.result(sketch.add(op, [data]))
-    elif op == "FastGelu":
+    elif op in ("FastGelu", "Gelu"):
         sketch.result(sketch.add(op, [sketch.feed((1, total))], "com.microsoft"))
     elif op in ("QuickGelu", "Silu"):
         sketch.result(sketch.add("QuickGelu", [sketch.feed((1, total))], "com.microsoft", alpha=1.702 if op == "QuickGelu" else 1.0))
@@ -191,6 +191,13 @@ def _binary(sketch: Sketch, sizes: Sizes) -> None:
     right = sketch.weight(shape, dtype, np.abs(sketch.numbers(shape)) * 3 + 1) if constant else sketch.feed(shape, dtype)
     logical = sizes["op"] in ("Equal", "Greater", "Less", "And")
     sketch.result(sketch.add(sizes["op"], [left, right]), np.bool_ if logical else dtype)
+
+
+@builder("bias")
+def _bias(sketch: Sketch, sizes: Sizes) -> None:
+    """A bias and a function, which runtimes fuse."""
+    biased = sketch.add("Add", [sketch.feed((1, sizes["rows"], sizes["columns"])), sketch.weight((sizes["columns"],))])
+    sketch.result(sketch.add("Gelu", [biased], "com.microsoft"))
 
 
 @builder("where")

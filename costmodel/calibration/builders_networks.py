@@ -97,5 +97,5 @@ def _transformer(sketch: Sketch, random: np.random.Generator) -> None:
         mixed = sketch.add("Reshape", [mixed, sketch.weight((2,), np.int64, [rows, width])])
         value = sketch.add("Add", [value, dense(mixed, width, width)])
         wide = dense(normal(value), width, 3 * width)
-        value = sketch.add("Add", [value, dense(sketch.add("Gelu", [wide]), 3 * width, width)])
+        value = sketch.add("Add", [value, dense(sketch.add("Gelu", [wide], "com.microsoft"), 3 * width, width)])
     sketch.result(value)

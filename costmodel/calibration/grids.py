@@ -135,7 +135,7 @@ def first_layers(count: int, draw: Draw, level: str) -> Rows:
 def depthwise(count: int, draw: Draw, level: str) -> Rows:
     """One filter per channel."""
     for index in range(count):
-        k, channels, size = (3, 5, 3, 3, 7)[index % 5], draw.channels(16), draw.size(6, 120, draw.one_of((4, 7, 10)))
+        k, channels, size = (3, 5, 3, 1, 7, 3, 5)[index % 7], draw.channels(16), draw.size(6, 120, draw.one_of((4, 7, 10)))
         while channels * size * size > 2e6:
             channels = max(16, channels // 2)
         copies = copies_for(8.0 * channels * size * size, _residence(index // 2))
@@ -238,7 +238,10 @@ def binaries(count: int, draw: Draw) -> Rows:
     for op, dtype in (("Add", "int64"), ("Mul", "int64"), ("Add", "int32"), ("Equal", "int32"), ("Equal", "int64"), ("Greater", "int64")):
         for rows in (4, 64, 512):
             yield Recipe("binary", {"op": op, "rows": rows, "columns": 256, "dtype": dtype}, 1, "all", "elementwise")
-    for total in (1000, 40_000, 400_000):
+    for index in range(max(count // 6, 2)):
+        rows, columns = draw.size(4, 1024, 16), draw.size(64, 1536, 64)
+        yield Recipe("bias", {"rows": rows, "columns": columns}, (1, 4)[index % 2], "all", "elementwise")
+    for total in (200, 1000, 8000, 40_000, 400_000):
         yield Recipe("where", {"elements": total}, 1, "all", "elementwise")
 
 
@@ -287,7 +290,7 @@ def reductions(count: int, draw: Draw) -> Rows:
             columns = max(16, columns // 2)
         copies = min(copies_for(4.0 * rows * columns, _residence(again)), 16)
         if which in (0, 1, 2):
-            op = ("ReduceMean", "ReduceMean", "ReduceSum", "ReduceMean", "ReduceMax")[again % 5]
+            op = ("ReduceMean", "ReduceSum", "ReduceMean", "ReduceMax")[again % 4]
             yield Recipe("reduce", {"op": op, "rows": rows, "columns": columns, "last": which != 1}, copies, "all", "reduction")
         elif which == 3:
             op = ("GlobalAveragePool", "GlobalAveragePool", "GlobalMaxPool")[again % 3]
@@ -369,8 +372,8 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (convolutions, 8, 44, ((1, 3, 3, 5), "basic")),
     (first_layers, 4, 12, ("all",)),
     (first_layers, 2, 8, ("basic",)),
-    (depthwise, 6, 32, ("all",)),
-    (depthwise, 4, 30, ("basic",)),
+    (depthwise, 8, 56, ("all",)),
+    (depthwise, 6, 56, ("basic",)),
     (grouped, 4, 20, ("all",)),
     (grouped, 2, 12, ("basic",)),
     (rows_of_blocks, 8, 32, ()),
