@@ -208,6 +208,7 @@ function drawRoofs(root, target, peaks, used, domain, x, y, box, small) {
     fastest = Math.max(...levels.map(l => l.bandwidth)),
     highest = peaks[0].rate;
   const flat = peaks.map(p => ({ ...p, at: y(p.rate), serves: p.dtypes.some(d => used.has(d)) }));
+  if (!flat.some(p => p.serves)) flat.forEach(p => (p.serves = true)); // another type's rate stands in
   for (const p of flat) {
     const from = Math.max(p.rate / fastest, domain.x0);
     root.append(

@@ -105,8 +105,10 @@ function mark(index) {
   for (const one of document.querySelectorAll(".marked")) one.classList.remove("marked");
   for (const one of document.querySelectorAll(".row.chosen")) one.classList.remove("chosen");
   if (index === null) return;
-  for (const one of document.querySelectorAll(`[data-node="${index}"]`))
+  for (const one of document.querySelectorAll(`[data-node="${index}"]`)) {
     one.classList.add(one.classList.contains("row") ? "chosen" : "marked");
+    if (one.classList.contains("dot")) one.parentNode.append(one); // in front of what would hide it
+  }
 }
 
 function nodeFacts(target, graph, i) {
