@@ -150,13 +150,14 @@ def _compared(name: str, node: Any, matrix: list[Any], version: str, verdict: An
     conditional = any(found.when is not None for found, _ in answers)
     observed = record["status"]
     drift = []
-    if verdict.runs and observed == "refused":
+    idle = _without_elements(node)
+    if verdict.runs and observed == "refused" and not idle:
         drift.append("refused")
     if observed in ("error", "crash") or observed == "wrong" and node.op.pure:  # what is random may differ
         drift.append("wrong")
     if not verdict.runs and observed == "pass" and (runner is None or not _goes_anyway(node, runner)):
         drift.append("runs")
-    fed = any(v is not None and v.data is None for v in node.inputs)  # what is not folds
+    fed = not idle and any(v is not None and v.data is None for v in node.inputs)  # what is not folds
     if row == "none" and verdict.runs and fed or row in ("native", "decomposed") and not conditional and not verdict.runs:
         drift.append("row")
     if rows and not any(found.holds_for(version) for found in rows):
@@ -166,6 +167,13 @@ def _compared(name: str, node: Any, matrix: list[Any], version: str, verdict: An
     dtype = "" if first is None else first.short
     detail = record["reason"].splitlines()[0] if record["reason"] else ""
     return Probe(name, operator, dtype, row, verdict.level, verdict.code, verdict.reason, observed, detail[:300], tuple(drift))
+
+
+def _without_elements(node: Any) -> bool:
+    """Whether all results are empty: such a node folds away, and only the interface of the model is left to refuse."""
+    from edgec.ir.types import TensorType
+
+    return all(isinstance(v.type, TensorType) and 0 in (v.type.static_shape or ()) for v in node.outputs)
 
 
 def _goes_anyway(node: Any, runner: Any) -> bool:

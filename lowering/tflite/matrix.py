@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from ...ir import ops  # noqa: F401  (registers the operator classes)
@@ -12,13 +12,15 @@ from ...ir.op import EDGEC, OPS, Op, Opaque
 from ...ir.types import SequenceType, TensorType
 from ...passes.decompose.quantized import GROUP as QUANTIZED
 from ...passes.layout.spatial import GROUP as LAYOUT
+from ...passes.legalize import TYPED
 from ...passes.registry import rules_in
-from ..support import Support, Verdict, with_substitutes
+from ..support import Condition, Support, Verdict, defined_dtypes, with_substitutes
 from .registry import EMISSIONS, SINCE, emission_of, load_emitters, no
 from .schema import TENSOR_TYPES
 
 SCHEMA = "the schema of LiteRT 2.3"
 REWRITTEN = "exact rewrites into operators with kernels"
+FLOAT64 = "computed in float32, which the loss report says"
 GROUP = "tflite"
 
 
@@ -35,7 +37,26 @@ def rows() -> tuple[Support, ...]:
             found.append(Support(cls, entry.level, entry.dtypes, when, SINCE, "", entry.evidence, "probe"))
         if not entries:
             found.append(Support(cls, "none", frozenset(), None, SINCE, "", SCHEMA, "schema"))
-    return tuple(with_substitutes(found, _rewritten(), _tried, REWRITTEN))
+    return tuple(_with_float64(with_substitutes(found, _rewritten(), _tried, REWRITTEN)))
+
+
+def _with_float64(rows: list[Support]) -> Iterator[Support]:
+    """Rows for operators of float64 after those of the same operator in float32, where nothing else serves them."""
+    fits = Condition("attribute", _problem, "where float32 holds its constants")
+    groups: dict[type[Op], list[Support]] = {}
+    for row in rows:
+        groups.setdefault(row.op, []).append(row)
+    for op, group in groups.items():
+        yield from group
+        taken = [row for row in group if row.level != "none"]
+        single, double = (any(row.covers(dtype) for row in taken) for dtype in (DType.FLOAT, DType.DOUBLE))
+        if single and not double and op.pure and op not in TYPED and DType.DOUBLE in defined_dtypes(op):
+            yield Support(op, "partial", frozenset({DType.DOUBLE}), fits, SINCE, "", FLOAT64, "probe")
+
+
+def _problem(node: Node) -> str | None:
+    verdict = _tried(node)
+    return None if verdict.runs else verdict.reason
 
 
 def _rewritten() -> list[type[Op]]:
