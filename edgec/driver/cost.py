@@ -85,10 +85,8 @@ def cost(path: Path, request: Request, settings: Settings) -> None:
 
 
 def _write_page(opened: Opened, documents: Sequence[Mapping[str, Any]], path: Path) -> None:
-    try:
-        from ..costmodel.report.page import write_report  # type: ignore[import-not-found]
-    except ModuleNotFoundError as error:
-        raise usage_error("this build of edgec writes no cost pages", "--html", "use --json") from error
+    from ..costmodel.report.page import write_report
+
     write_report({"schema": REPORT, "model": opened.name, "targets": list(documents)}, path)
 
 
