@@ -12,6 +12,7 @@ probable token. Error: the greatest absolute difference of logits over the great
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -116,7 +117,7 @@ def compiled(folder: Path, width: int, **session: Any) -> tuple[Step, dict[str, 
 
 
 def greedy(prefill: Step, decode: Step, count: int, one_by_one: bool = False) -> tuple[list[int], list[Any], float]:
-    """The most probable tokens behind the prompt, the logits that chose them, and seconds per token."""
+    """The most probable tokens behind the prompt, the logits that chose them, and the median of the seconds per token."""
     prompt = list(PROMPT)
     if one_by_one:
         for position, token in enumerate(prompt):
@@ -124,12 +125,14 @@ def greedy(prefill: Step, decode: Step, count: int, one_by_one: bool = False) ->
     else:
         logits = prefill(prompt, 0)
     tokens, seen = [int(logits.argmax())], [logits]
-    started = time.perf_counter()
+    times = []
     for index in range(1, count):
+        started = time.perf_counter()
         logits = decode([tokens[-1]], len(prompt) + index - 1)
+        times.append(time.perf_counter() - started)
         tokens.append(int(logits.argmax()))
         seen.append(logits)
-    return tokens, seen, (time.perf_counter() - started) / max(count - 1, 1)
+    return tokens, seen, statistics.median(times)
 
 
 def measure(name: str, count: int) -> list[list[str]]:
@@ -201,7 +204,7 @@ def main() -> int:
     """Run the command line; writes the table when all models were measured."""
     parser = argparse.ArgumentParser(description="Greedy decoding with key-value caches of fixed length.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="all when none is given")
-    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--tokens", type=int, default=24, help="at least 2")
     options = parser.parse_args()
     rows = [row for name in options.names or MODELS for row in measure(name, options.tokens)]
     text = report(rows, options.tokens)

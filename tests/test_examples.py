@@ -26,6 +26,7 @@ def test_every_example_has_a_test() -> None:
         "custom_op.py",
         "custom_pass.py",
         "gelu_to_tensorrt.py",
+        "kv_cache.py",
         "layer_norm_support.py",
         "quickstart.py",
     }
@@ -46,6 +47,16 @@ def test_custom_op(tmp_path) -> None:
 
 def _error(line: str) -> float:
     return float(line.split("largest error ")[1].split(";")[0])
+
+
+def test_kv_cache(tmp_path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("coremltools")
+    status, out, err = run("kv_cache.py", tmp_path)
+    assert status == 0, out + err
+    tokens = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert set(tokens) == {"onnxruntime", "tflite", "coreml"} and len(set(tokens["onnxruntime"])) > 3
+    assert tokens["tflite"] == tokens["coreml"] == tokens["onnxruntime"]
 
 
 def test_gelu_to_tensorrt(tmp_path) -> None:
