@@ -235,7 +235,7 @@ def _depth_known(node: Node) -> Verdict | None:
     assert index is not None and depth is not None and values is not None
     if depth.ints is None and (depth.data is None or depth.data.numpy().size != 1):
         return no("the depth is computed at run time", "dynamic-parameter")
-    if index.dtype not in INDICES:
+    if index.dtype not in (*INDICES, DType.FLOAT):
         return no(f"there is no kernel for indices of type {index.dtype}", "dtype")
     return None if values.dtype in ONE_HOT else no(f"there is no kernel for elements of type {values.dtype}", "dtype")
 
@@ -245,7 +245,7 @@ def one_hot(e: Emitter, node: Node) -> None:
     op, index, depth, values = node.op, *node.inputs
     assert isinstance(op, OneHot) and index is not None and depth is not None and values is not None and index.rank is not None
     number = depth.ints[0] if depth.ints is not None else int(depth.data.numpy().reshape(-1)[0])  # type: ignore[union-attr]
-    places = e.operand(index)
+    places = e.operand(index) if index.dtype in INDICES else e.cast(e.operand(index), DType.INT64)
     if not never_negative(index):
         dtype = e.dtype(places)
         shifted = e.binary("ADD", places, e.number(number, dtype), fusedActivationFunction=0)
