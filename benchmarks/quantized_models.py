@@ -178,15 +178,13 @@ def examine(name: str, activations: str, per_channel: bool, timed: bool) -> dict
 
 def bound(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Sizes for the symbolic dimensions of a model's inputs."""
-    import onnx
+    from edgec.ir.serial.reader import read_model
 
-    graph = onnx.load(str(path), load_external_data=False).graph
     return {
-        dim.dim_param: int(size)
-        for value in graph.input
-        if value.name in shapes
-        for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True)
-        if dim.dim_param
+        str(dim): int(size)
+        for value in read_model(path).graph.inputs
+        for dim, size in zip(value.shape or (), shapes[value.name], strict=True)
+        if not isinstance(dim, int)
     }
 
 

@@ -23,8 +23,9 @@ STORED = ("keep", "f16", "int8", "int4")
 SCALES = ("minmax", "mse")
 FEWEST = 1024
 """Smaller constants stay as they are: little is gained, and biases need their precision."""
-CANDIDATES = np.linspace(0.4, 1.0, 61)
-"""Shares of the greatest magnitude that are tried as the end of the range; the last is the choice by extremes."""
+COARSE = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+FINE = (-0.06, -0.04, -0.02, 0.02, 0.04, 0.06)
+"""Shares of the greatest magnitude that are tried as the end of the range, and what is then added to the best."""
 GREATEST_HALF = 65504.0
 SMALLEST_HALF = 2.0**-14  # of those with full precision
 BLOCKS = (32, 64, 128, 256)
@@ -95,11 +96,7 @@ def quantised_symmetrically(array: Any, axis: int | None, bits: int, scales: str
     extremes = np.abs(rows).max(axis=1)
     chosen = scales_of(extremes, 1.0, greatest)
     if scales == "mse":
-        least = _squared_error(rows, chosen, greatest)
-        for share in CANDIDATES[:-1]:
-            tried = scales_of(extremes, share, greatest)
-            error = _squared_error(rows, tried, greatest)
-            chosen, least = np.where(error < least, tried, chosen), np.minimum(error, least)
+        chosen = _least_squares(rows, extremes, greatest)
     whole = np.clip(np.rint(rows / chosen[:, None]), -greatest, greatest).astype(np.int8)
     if axis is None:
         return whole.reshape(array.shape), chosen
@@ -107,14 +104,35 @@ def quantised_symmetrically(array: Any, axis: int | None, bits: int, scales: str
     return np.ascontiguousarray(np.moveaxis(whole.reshape(-1, *rest), 0, axis)), chosen
 
 
-def scales_of(extremes: Any, share: float, greatest: int) -> Any:
+def scales_of(extremes: Any, share: Any, greatest: int) -> Any:
     """Scales whose range ends at a share of the greatest magnitude."""
     return np.maximum(np.where(extremes > 0, extremes * share / greatest, 1.0), np.finfo(np.float32).tiny).astype(np.float32)
 
 
+def _least_squares(rows: Any, extremes: Any, greatest: int) -> Any:
+    """For each row the scale with the least squared error of those that are tried, the choice by extremes among them."""
+    best = np.ones(len(rows))
+    least = _squared_error(rows, scales_of(extremes, best, greatest), greatest)
+
+    def attempt(share: Any) -> None:
+        nonlocal best, least
+        error = _squared_error(rows, scales_of(extremes, share, greatest), greatest)
+        best, least = np.where(error < least, share, best), np.minimum(error, least)
+
+    for share in COARSE:
+        attempt(np.full(len(rows), share))
+    middle = best
+    for offset in FINE:
+        attempt(np.minimum(middle + offset, 1.0))
+    return scales_of(extremes, best, greatest)
+
+
 def _squared_error(rows: Any, scale: Any, greatest: int) -> Any:
-    steps = np.clip(np.rint(rows / scale[:, None]), -greatest, greatest)
-    return np.square(rows - steps * scale[:, None], dtype=np.float64).sum(axis=1)
+    steps = rows / scale[:, None]
+    np.clip(np.rint(steps, out=steps), -greatest, greatest, out=steps)
+    steps *= scale[:, None]
+    steps -= rows
+    return np.square(steps, out=steps).sum(axis=1, dtype=np.float64)
 
 
 def quantised_in_blocks(array: Any, block: int, scales: str) -> tuple[Any, Any] | None:
@@ -217,8 +235,8 @@ class _Weight:
             return None
         if stored == "f16":
             return self._half(array)
-        if not all(operator.name in DEQUANTISED for _, operator in self.uses):
-            return None
+        if array.ndim < 2 or not all(operator.name in DEQUANTISED for _, operator in self.uses):
+            return None  # biases, positions and the like
         kernels = {self._kernel(operator) for _, operator in self.uses}
         kernel = kernels.pop() if len(kernels) == 1 else None
         width = 4 if stored == "int4" and kernel is not None and kernel.int4 else 8
