@@ -204,6 +204,7 @@ def main() -> int:
     parser.add_argument("--approximate", action="store_true", help="try what is refused again with approximations permitted")
     parser.add_argument("--time", action="store_true", help="measure the latency too (quiet machine)")
     parser.add_argument("--resume", action="store_true", help="keep the rows that the results file's JSON already has")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="where the table goes (default: results/real_models_TARGET.md)")
     parser.add_argument("--worker", metavar="NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -214,7 +215,7 @@ def main() -> int:
     unknown = [name for name in wanted if name not in available]
     if unknown:
         parser.error(f"no such model: {', '.join(unknown)}")
-    store = Path(tempfile.gettempdir()) / f"edgec-real-models-{options.target}.json"
+    store = Path(tempfile.gettempdir()) / f"edgec-real-models-{options.target}{'-bound' * options.bind}.json"
     found: dict[str, Any] = json.loads(store.read_text()) if options.resume and store.exists() else {}
     for name in wanted:
         if options.resume and name in found and not options.models:
@@ -223,7 +224,8 @@ def main() -> int:
         print(f"{name}: {json.dumps(found[name])}", flush=True)
         store.write_text(json.dumps(found))
     if not options.models:
-        (RESULTS / f"real_models_{options.target}.md").write_text(table(found, options), encoding="utf-8")
+        page = options.page or RESULTS / f"real_models_{options.target}.md"
+        page.write_text(table(found, options), encoding="utf-8")
     return 1 if any(row["outcome"] in ("wrong", "crash") for row in found.values()) else 0
 
 
