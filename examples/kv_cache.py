@@ -116,9 +116,8 @@ def on_coreml(path: Path, folder: Path) -> Step:
     bundle = edgec.compile(path, target="coreml", output=folder, dims={"batch": 1, "sequence": 1}, options=options)
 
     def step(tokens: list[int], position: int) -> Any:
-        for index, token in enumerate(tokens):
-            results = bundle.run({"input_ids": np.array([[token]]), "position": np.array([position + index])})
-        return np.broadcast_to(results["logits"][0], (len(tokens), VOCABULARY))
+        feeds = [{"input_ids": np.array([[token]]), "position": np.array([position + i])} for i, token in enumerate(tokens)]
+        return np.concatenate([bundle.run(one)["logits"][0] for one in feeds])
 
     return step
 

@@ -14,6 +14,7 @@ from ...ir.ops.microsoft_grouped import GroupQueryAttention
 from ...ir.ops.scatter import TensorScatter
 from ..decompose.terms import Terms
 from .lanes import PAST, Lanes, Obstacle, lane_rule, operand
+from .rules import keep_finite
 from .terms import terms_before
 
 
@@ -44,6 +45,7 @@ def attention(lanes: Lanes, node: Node) -> None:
         found = lanes.full(value, node)
         if found is None or found.axis != (2 if value.rank == 4 else 1):
             raise Obstacle("keys and values do not both have all positions", node.where)
+        keep_finite(lanes, node, index)
     if any(v.uses for v in node.outputs[1:]):
         raise Obstacle("it returns keys and values that it does not extend", node.where)
     if op.is_causal or op.left_window_size >= 0 or op.right_window_size >= 0:

@@ -22,6 +22,7 @@ from .lanes import FULL, PAST, WEIGHTS, Lanes, Obstacle, lane_rule, operand, res
 from .terms import terms_before
 
 _OPEN_END = 2**31 - 1
+_MOVES = (Reshape, Expand, Unsqueeze, Squeeze, Flatten, Transpose, Cast, Identity)
 
 
 # -- shapes -----------------------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ def _columns(lanes: Lanes, value: Value | None) -> bool:
         node = value.producer
         if isinstance(node.op, Range):
             return value in lanes.lanes
-        if not isinstance(node.op, Reshape | Expand | Unsqueeze | Squeeze | Flatten | Transpose | Cast | Identity):
+        if not isinstance(node.op, _MOVES):
             return False
         value = node.inputs[0]
     return False
@@ -308,6 +309,18 @@ def hide(lanes: Lanes, node: Node, index: int, axis: int, number: float) -> None
     node.set_operand(index, t.apply(Where(), lanes.terms.filled(x.rank - 1 - axis), x, t.like(number, x)))
 
 
+def keep_finite(lanes: Lanes, node: Node, index: int) -> None:
+    """Let places that are not filled hold zeros in an operand whose elements were computed: they might be infinite there."""
+    value: Value | None = operand(node, index)
+    lane = lanes.of(value)
+    assert lane is not None
+    while value is not None and value.producer is not None and value.producer not in lanes.appends:
+        if not isinstance(value.producer.op, _MOVES):
+            lanes.edit(node, lambda n: hide(lanes, n, index, lane.axis, 0))
+            return
+        value = value.producer.inputs[0]
+
+
 @lane_rule(Softmax)
 def softmax(lanes: Lanes, node: Node) -> None:
     """Over the positions, places that are not filled weigh nothing."""
@@ -332,6 +345,7 @@ def product_of(lanes: Lanes, node: Node) -> None:
     if behind_left == 1 and behind_right == 2:
         if left is None or left.kind != WEIGHTS:
             raise Obstacle("it sums over positions without weights that vanish where nothing is filled", node.where)
+        keep_finite(lanes, node, 1)
     elif (behind_left, behind_right) in ((None, 1), (2, None)):
         lanes.keep(node.output, node.output.rank - (behind_left or behind_right or 0))
     else:

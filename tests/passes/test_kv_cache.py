@@ -143,6 +143,23 @@ def test_a_sum_over_positions_leaves_out_what_is_not_filled(tmp_path: Path) -> N
     np.testing.assert_allclose(found["y"], buffer[:, :, :4].sum(2) + new.sum(2), atol=1e-5)
 
 
+def test_what_is_computed_where_nothing_is_filled_does_not_spread(tmp_path: Path) -> None:
+    """The reciprocal of an empty place is infinite, and zero times that is no number."""
+    nodes = [
+        helper.make_node("Transpose", ["present"], ["turned"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["new", "turned"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["shares"], axis=-1),
+        helper.make_node("Reciprocal", ["present"], ["inverse"]),
+        helper.make_node("MatMul", ["shares", "inverse"], ["y"]),
+    ]
+    model = transformed(load(cache_model(nodes, ["y"]), tmp_path), FIX)
+    new = np.random.default_rng(0).uniform(1, 2, (1, KV_HEADS, 2, SIZE)).astype(np.float32)
+    with np.errstate(divide="ignore"):
+        found = interpret(model, {"past": np.zeros((1, KV_HEADS, LENGTH, SIZE), np.float32), "new": new, "position": np.array([0])})["y"]
+    scores = np.exp(new @ new.swapaxes(2, 3))
+    np.testing.assert_allclose(found, scores / scores.sum(-1, keepdims=True) @ (1 / new), rtol=1e-5)
+
+
 def test_a_model_without_cache_is_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
     values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, "n"]) for n in "xy"]
