@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from edgec.ir.ops.quantize import DequantizeLinear  # noqa: E402
 from edgec.ir.ops.reshape import Flatten  # noqa: E402
 from edgec.ir.ops.softmax import Softmax  # noqa: E402
 from edgec.ir.ops.unary import Erf  # noqa: E402
-from edgec.ir.serial.reader import read_model  # noqa: E402
+from edgec.ir.serial.reader import read_model, read_model_bytes  # noqa: E402
 from edgec.ir.serial.writer import model_bytes  # noqa: E402
 from edgec.ir.types import TensorType  # noqa: E402
 from tests.lowering.tflite_quantized_graphs import Builder, is_whole, lowered, run, steps_apart  # noqa: E402
@@ -152,3 +153,36 @@ def test_bias_with_another_scale(scale: float) -> None:
     assert is_whole(artifact)
     assert [loss.kind for loss in artifact.losses] == ["quantisation"]
     assert steps_apart(model, b.feeds, run(artifact, options, b.feeds)["y"]) <= 1.01
+
+
+def backend_cases() -> list[Any]:
+    """The cases of the ONNX suite for quantised operators whose element types LiteRT has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numpy, while the suite computes its cases
+        from onnx.backend.test.case.node import collect_testcases
+
+        cases = collect_testcases(None)
+    foreign = ("e4m3", "e5m2", "float4", "int2", "int4", "uint2", "uint4")
+    wraps = ("qlinearmatmul_2D_int8", "qlinearmatmul_3D_int8")  # the suite expects values beyond the range to wrap around
+    kinds = ("quantizelinear", "qlinear", "integer")
+    found = [c for c in cases if any(k in c.name for k in kinds)]
+    return [c for c in found if not any(f in c.name for f in foreign) and not any(w in c.name for w in wraps)]
+
+
+def as_array(value: Any) -> Any:
+    from onnx import TensorProto, numpy_helper
+
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+
+
+def test_suite_of_quantised_operators() -> None:
+    cases = backend_cases()
+    assert len(cases) > 20
+    for case in cases:
+        model = read_model_bytes(case.model.SerializeToString())
+        artifact, options = lowered(model)
+        [(inputs, outputs)] = case.data_sets
+        feeds = dict(zip([v.name for v in model.graph.inputs], map(as_array, inputs), strict=True))
+        found = run(artifact, options, feeds)
+        for array, expected in zip(found.values(), outputs, strict=True):
+            np.testing.assert_allclose(array, as_array(expected), rtol=1e-3, atol=1e-7, err_msg=case.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ from .reduction import reduction as real_reduction
 from .resize import axes_of, kernel_flags, portable, resize_by_kernel
 
 STORED = frozenset((DType.UINT8, DType.INT8, DType.UINT16, DType.INT16, DType.INT32))
-REAL = frozenset((DType.FLOAT,))
+REAL = frozenset((DType.FLOAT, DType.FLOAT16))
 ARITHMETIC = "probe of LiteRT 2.3: division, ROUND, limits and CAST against ONNX Runtime"
 COARSER = 1.001
 """A kernel's own parameters may be requantised to those of the model when they are at most this much coarser: the sum of both roundings
@@ -47,19 +48,19 @@ then stays within one step."""
 
 # -- quantisation as arithmetic ------------------------------------------------------------------------------------------------
 def _scaled(node: Node) -> Verdict | None:
-    x, scale, zero = node.inputs[0], node.inputs[1], node.operand(2)
+    x, scale = node.inputs[0], node.inputs[1]
     op: Any = node.op
     stored = node.output if isinstance(op, QuantizeLinear) else x
     real = x if isinstance(op, QuantizeLinear) else node.output
     assert x is not None and scale is not None and stored is not None and real is not None and x.rank is not None
     if stored.dtype not in STORED and not _unpacked(node):
         return no(f"there are no conversions of elements of type {stored.dtype}", "dtype")
-    if real.dtype is not DType.FLOAT or scale.dtype is not DType.FLOAT:
-        return no("scales and real numbers have to be float32", "dtype")
+    if real.dtype not in REAL or scale.dtype not in REAL:
+        return no("scales and real numbers have to be float32 or float16", "dtype")
     if getattr(op, "precision", None) not in (None, DType.FLOAT):
         return no("the division is not done in float32", "attribute")
-    if scale.rank and scale.rank > 1 and (scale.data is None or zero is not None and zero.data is None or x.tensor.static_shape is None):
-        return no("scales of blocks are computed at run time", "dynamic-parameter")
+    if scale.rank and scale.rank > 1 and (x.tensor.static_shape is None or scale.tensor.static_shape is None):
+        return no("the sizes of blocks are not known before the run", "dynamic-shape")
     return None
 
 
@@ -82,7 +83,24 @@ def _aligned(e: Emitter, node: Node, parameter: Value) -> int:
             return e.constant(np.take(np.repeat(array, op.block_size, axis), range(shape[axis]), axis))
         return e.constant(array.reshape(()) if array.size == 1 else array.reshape(-1, *(1,) * trailing))
     tensor = e.cast(e.operand(parameter), DType.FLOAT)
+    if parameter.rank and parameter.rank > 1:
+        return _repeated(e, tensor, op.axis % x.rank, op.block_size, e.shape(e.operand(x)))
     return tensor if parameter.shape in ((), (1,)) else e.reshaped(tensor, [e.shape(tensor)[0], *(1,) * trailing])
+
+
+def _repeated(e: Emitter, x: int, axis: int, block: int, shape: Sequence[int | None]) -> int:
+    """Each slice of a tensor along an axis ``block`` times, cut to a shape."""
+    before, after = list(e.shape(x)[: axis + 1]), list(e.shape(x)[axis + 1 :])
+    wide = e.temporary([*before, block, *after], e.dtype(x))
+    repeats = [1] * (len(shape) + 1)
+    repeats[axis + 1] = block
+    e.op("TILE", [e.reshaped(x, [*before, 1, *after]), e.ints(repeats)], [wide])
+    whole = e.reshaped(wide, [*before[:-1], (before[-1] or 0) * block, *after])
+    if e.shape(whole) == tuple(shape):
+        return whole
+    y = e.temporary(shape, e.dtype(x))
+    e.op("SLICE", [whole, e.ints([0] * len(shape)), e.ints([n or 0 for n in shape])], [y])
+    return y
 
 
 @emits(QuantizeLinear, dtypes=REAL, when=_scaled, level="decomposed", evidence=ARITHMETIC)
@@ -90,7 +108,7 @@ def quantize(e: Emitter, node: Node) -> None:
     """The quotient rounded half to even, plus the zero point, limited, as integers."""
     x, scale, zero = node.inputs[0], node.inputs[1], node.operand(2)
     assert x is not None and scale is not None and node.output.dtype is not None
-    y = e.unary("ROUND", e.binary("DIV", e.operand(x), _aligned(e, node, scale), fusedActivationFunction=0))
+    y = e.unary("ROUND", e.binary("DIV", e.cast(e.operand(x), DType.FLOAT), _aligned(e, node, scale), fusedActivationFunction=0))
     if zero is not None and not (zero.data is not None and not zero.data.numpy().any()):
         y = e.binary("ADD", y, _aligned(e, node, zero), fusedActivationFunction=0)
     low, high = integer_range(node.output.dtype)
@@ -114,7 +132,11 @@ def dequantize(e: Emitter, node: Node) -> None:
             y = e.cast(y, DType.FLOAT)
         else:
             y = e.binary("SUB", e.cast(y, DType.FLOAT), _aligned(e, node, zero), fusedActivationFunction=0)
-    e.op("MUL", [e.cast(y, DType.FLOAT), _aligned(e, node, scale)], [e.result(node.output)], fusedActivationFunction=0)
+    operands = [e.cast(y, DType.FLOAT), _aligned(e, node, scale)]
+    if node.output.dtype is DType.FLOAT:
+        e.op("MUL", operands, [e.result(node.output)], fusedActivationFunction=0)
+    else:
+        e.cast_into(e.binary("MUL", operands[0], operands[1], fusedActivationFunction=0), e.result(node.output))
 
 
 # -- operators that move elements ----------------------------------------------------------------------------------------------
