@@ -91,10 +91,11 @@ class Artifact:
 
 
 def debug_handles(model: Model) -> dict[str, dict[str, list[str]]]:
-    """The way back from every value and node of a model to the model it was imported from."""
+    """The way back from every value and node of a model to the model it was imported from; ``tensors`` names the nodes behind a value."""
     values = {v.name: list(v.origins) for v in model.graph.values() if v.origins and v.name}
     nodes = {(n.name or n.outputs[0].name): list(n.sources) for n in model.graph.walk() if n.sources and n.outputs}
     for name, value in zip(model.graph.output_names, model.graph.outputs, strict=True):
         if value.origins:
             values.setdefault(name, list(value.origins))
-    return {"values": values, "nodes": nodes}
+    tensors = {v.name: list(n.sources) for n in model.graph.walk() if n.sources for v in n.outputs if v.name}
+    return {"values": values, "nodes": nodes, "tensors": tensors}

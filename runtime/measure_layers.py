@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 from ..costmodel.geometry import Geometry
 from ..costmodel.precision import BITS
@@ -116,7 +117,7 @@ def schedule_of_layers(layers: Sequence[Layer], outputs: Sequence[str] = ()) -> 
         reads = [] if found.kernel in ("view", "control") else [access(o, o.bytes if moved is None else moved, False) for o in layer.inputs]
         writes = [] if found.kernel == "view" else [access(o, o.bytes, True) for o in layer.outputs]
         macs = multiplications(found)
-        flops = int(found.sizes.get("flops", 0)) + 2 * macs
+        flops = found.sizes.get("flops", 0) + 2 * macs
         unique = tuple({(a.tensor, a.write): a for a in (*reads, *writes)}.values())
         kernels.append(
             KernelInstance(
@@ -128,15 +129,15 @@ def schedule_of_layers(layers: Sequence[Layer], outputs: Sequence[str] = ()) -> 
 
 def multiplications(found: Geometry) -> int:
     """Multiply-accumulates of a kernel."""
-    s = found.sizes
+    s: Mapping[str, Any] = found.sizes
     if found.kernel in ("gemm", "gemv"):
-        return int(s["batch"] * s["m"] * s["n"] * s["k"])
+        return s["batch"] * s["m"] * s["n"] * s["k"]
     if found.kernel.startswith("conv"):
-        return int(s["batch"] * s["groups"] * s["positions"] * s["outputs"] * s["inputs"] * s["taps"])
+        return s["batch"] * s["groups"] * s["positions"] * s["outputs"] * s["inputs"] * s["taps"]
     if found.kernel == "attention":
-        return int(s["batch"] * s["heads"] * s["queries"] * s["keys"] * (s["size"] + s["value_size"]))
+        return s["batch"] * s["heads"] * s["queries"] * s["keys"] * (s["size"] + s["value_size"])
     if found.kernel == "recurrent":
-        return int(s["steps"] * s["batch"] * s["gates"] * (s["inputs"] + s["hidden"]))
+        return s["steps"] * s["batch"] * s["gates"] * (s["inputs"] + s["hidden"])
     return 0
 
 
@@ -171,8 +172,8 @@ def geometry_of(layer: Layer) -> Geometry:
         return _recurrent(layer)
     if name in POOLS or name in REDUCTIONS:
         window = prod(data) // max(prod(result), 1) if name not in POOLS else layer.extra.get("taps", 4)
-        last = not data or not result or len(result) != len(data) or data[-1] != result[-1]
-        sizes = {"elements": prod(data), "results": prod(result), "run": 1 if last else data[-1]}
+        last = not data or len(result) != len(data) or data[-1:] != result[-1:]
+        sizes = {"elements": prod(data), "results": prod(result), "run": 1 if last else prod(data[-1:])}
         return Geometry("reduction", {**sizes, "flops": prod(result) * max(window, 1)}, variant)
     if name in (*NORMALIZATIONS, *SOFTMAXES):
         columns = result[-1] if result else 1

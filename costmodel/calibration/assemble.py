@@ -120,7 +120,7 @@ def _cross_validated(observations: Sequence[Observation], levels: Sequence[str],
     for number in range(FOLDS):
         others = [o for o, f in zip(observations, folds, strict=True) if f != number]
         partial = fit(others, levels, fitted.exponents, fitted.layout)
-        for index in np.flatnonzero(folds == number):
+        for index in np.flatnonzero(folds == number).tolist():
             found[index] = observations[index].seconds / max(partial.seconds(observations[index]), 1e-9)
     return found
 

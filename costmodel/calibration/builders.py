@@ -101,7 +101,8 @@ def _blocks(sketch: Sketch, sizes: Sizes) -> None:
         if sizes.get("residual"):
             value = sketch.add("Add", [value, before])
     if sizes.get("pool"):
-        value = sketch.add(sizes["pool"], [value], **({"kernel_shape": [3, 3], "strides": [2, 2]} if "Global" not in sizes["pool"] else {}))
+        windows: dict[str, Any] = {} if "Global" in sizes["pool"] else {"kernel_shape": [3, 3], "strides": [2, 2]}
+        value = sketch.add(sizes["pool"], [value], **windows)
     sketch.result(value)
 
 
@@ -286,7 +287,7 @@ def _argmax(sketch: Sketch, sizes: Sizes) -> None:
 def _pool(sketch: Sketch, sizes: Sizes) -> None:
     data = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))
     k = sizes.get("k", 0)
-    windows = {"kernel_shape": [k, k], "strides": [sizes.get("stride", 2)] * 2, "pads": [k // 2] * 4} if k else {}
+    windows: dict[str, Any] = {"kernel_shape": [k, k], "strides": [sizes.get("stride", 2)] * 2, "pads": [k // 2] * 4} if k else {}
     sketch.result(sketch.add(sizes["op"], [data], **windows))
 
 

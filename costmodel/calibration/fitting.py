@@ -285,7 +285,7 @@ def _solve(problem: _Problem, exponents: Mapping[Key, float], start: Any = None,
         for position, key in enumerate(problem.keys):
             near, far = _overlap_weights(problem, position, values, exponents[key])
             part = np.hstack([np.ones((len(near), 1)), problem.compute[position] * near[:, None], problem.memory[position] * far[:, None]])
-            np.add.at(matrix, (problem.owners[position], problem.layout.columns(key)), part)
+            np.add.at(matrix[:, problem.layout.columns(key)], problem.owners[position], part)
         values = _bounded(matrix / problem.seconds[:, None], 1.0 - offset / problem.seconds, trust, prior)
         error = np.abs((_predicted(problem, values, exponents) + offset) / problem.seconds - 1.0)
         trust = np.minimum(1.0, HUBER / np.maximum(error, 1e-9))

@@ -100,7 +100,7 @@ class Sketch:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def add(self, op: str, inputs: list[str], domain: str = "", outputs: int = 1, **attributes: Any) -> str:
+    def add(self, op: str, inputs: list[str], domain: str = "", *, outputs: int = 1, **attributes: Any) -> str:
         """A node; the name of its first result (further results have the suffixes _1, _2 …)."""
         from onnx import helper
 
