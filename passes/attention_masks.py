@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..ir.graph import Node, Value
 from ..ir.ops.attention import Attention
 from ..ir.ops.concat import Concat
@@ -41,7 +43,10 @@ def for_every_query(mask: Value, query: Value, b: Rewriter) -> Value:
 
 @rewrites_op(Attention, name="boolean-attention-mask", group=GROUP)
 def boolean_mask(node: Node, b: Rewriter) -> Result:
-    """A mask ``Where(allowed, 0, −∞)`` is the boolean mask ``allowed``."""
+    """A mask ``Where(allowed, 0, −∞)`` is the boolean mask ``allowed``.
+
+    A finite low number is not: where every key of a query is masked, as in padding, it gives all keys the same weight.
+    """
     mask = node.operand(3)
     spread = mask.producer if mask is not None else None
     if spread is not None and isinstance(spread.op, Expand):
@@ -53,7 +58,7 @@ def boolean_mask(node: Node, b: Rewriter) -> Result:
         return None
     allowed, kept, dropped = where.inputs
     low = scalar(dropped)
-    if allowed is None or scalar(kept) != 0.0 or low is None or low > -1e30 or allowed.shape != mask.shape:
+    if allowed is None or scalar(kept) != 0.0 or low != -math.inf or allowed.shape != mask.shape:
         return None
     b.credit(where)
     operands = list(node.inputs)

@@ -235,8 +235,11 @@ def test_a_boolean_mask(guard):
     assert_equal(graph, found, feeds, on_onnxruntime=True)
 
 
-def test_a_finite_penalty_is_no_boolean_mask():
-    graph, feeds = boolean_input(-2.0)
+@pytest.mark.parametrize("low", [-2.0, -3.4028234663852886e38], ids=str)
+def test_a_finite_penalty_is_no_boolean_mask(low):
+    """Where all keys of a query are masked, a finite penalty weighs them alike: queries of padding."""
+    graph, feeds = boolean_input(low)
+    feeds["allowed"][0, 0, 1] = False
     found = transformed(graph, RECOGNIZE)
     assert names(found) == ["Where", "Attention"]
     assert_equal(graph, found, feeds, on_onnxruntime=True)
