@@ -209,6 +209,17 @@ BUILT_IN["scalar"] = lambda target, calibrated: ScalarModel(_needed(calibrated, 
 BUILT_IN["microbenchmark"] = lambda target, calibrated: MicrobenchmarkModel(_needed(calibrated, "microbenchmark"))
 
 
+def register_cost_model(name: str, factory: Factory) -> None:
+    """Add a cost model for this process, as a module given with ``--plugin`` does when it is imported.
+
+    Raises:
+        Diagnostic: E1016 when there is another one of this name.
+    """
+    if name == AUTOMATIC or BUILT_IN.get(name, factory) is not factory:
+        raise Diagnostic(E_TIER, f"there is already a cost model '{name}'", hint="choose another name")
+    BUILT_IN[name] = factory
+
+
 def tier_names() -> tuple[str, ...]:
     """The names of all cost models: the built-in tiers, then installed ones."""
     return (*BUILT_IN, *_plugins())

@@ -29,7 +29,7 @@ class Subject:
         fixed: symbolic dimensions that the runtime was told to take as constant.
     """
 
-    run: Callable[[], None]
+    run: Callable[[], Any]
     schedule: Schedule
     bindings: Mapping[str, int]
     model: Model | None = None

@@ -23,6 +23,7 @@ def run(script: str, output: Path, timeout: int = 300) -> tuple[int, str, str]:
 
 def test_every_example_has_a_test() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "cost_model_plugin.py",
         "custom_op.py",
         "custom_pass.py",
         "gelu_to_tensorrt.py",
@@ -30,6 +31,15 @@ def test_every_example_has_a_test() -> None:
         "layer_norm_support.py",
         "quickstart.py",
     }
+
+
+def test_cost_model_plugin(tmp_path) -> None:
+    status, out, err = run("cost_model_plugin.py", tmp_path)
+    assert status == 0, out + err
+    times = {line.split()[0]: float(line.split()[1]) for line in out.splitlines() if line}
+    assert set(times) == {"spec", "ramped-roofline"} and times["ramped-roofline"] > times["spec"] > 0
+    source = (EXAMPLES / "cost_model_plugin.py").read_text().splitlines()
+    assert len(source) < 80
 
 
 def test_custom_op(tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from ...ir.diagnostics import Diagnostic
 from .timeline import E_PROFILE, Event, Profile
@@ -82,12 +83,15 @@ def _row(columns: Sequence[str], cells: Sequence[str]) -> Event:
 
 def _binary(data: bytes, where: str) -> Profile:
     try:
-        from ai_edge_litert import profiling_info_pb2
+        from importlib import import_module
+
         from google.protobuf.message import DecodeError
+
+        messages: Any = import_module("ai_edge_litert.profiling_info_pb2")
     except ImportError as error:
         raise Diagnostic(E_PROFILE, "the binary form needs the package ai-edge-litert", where, "pip install edgec[tflite]") from error
     try:
-        found = profiling_info_pb2.BenchmarkProfilingData.FromString(data)
+        found = messages.BenchmarkProfilingData.FromString(data)
     except DecodeError as error:
         raise Diagnostic(E_PROFILE, f"this is no profile of benchmark_model: {error}", where, _HINT) from error
     events: list[Event] = []

@@ -77,7 +77,7 @@ def prefixes(data: bytes, where: str = "") -> Iterator[bytes]:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
     if len(model.subgraphs) != 1:
         raise Diagnostic(E_UNPROFILED, f"the model has {len(model.subgraphs)} subgraphs; operators are timed in models of one", where)
     graph = model.subgraphs[0]
