@@ -129,3 +129,27 @@ def test_recurrent_layers(kind: str, direction: str, length: Any, tmp_path: Path
         runs.append(feeds)
     operators = check(proto, runs, tmp_path, 1e-4)
     assert operators.get("WHILE", 0) == (0 if length == 5 else n)
+
+
+@pytest.mark.zoo
+def test_basic_pitch_agrees_with_its_publishers_file(tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    models = Path.home() / ".cache" / "edgec" / "models"
+    if not (models / "basic_pitch_tflite.tflite").exists() or not (models / "basic_pitch.onnx").exists():
+        pytest.skip("basic_pitch is not cached")
+    interpreter = Interpreter(model_path=str(models / "basic_pitch_tflite.tflite"), num_threads=1)
+    interpreter.allocate_tensors()
+    source = edgec.load(models / "basic_pitch.onnx")
+    entry = source.graph.inputs[0]
+    bundle = edgec.compile(source, target="tflite", output=tmp_path / "bundle")
+    rng = np.random.default_rng(0)
+    time = np.arange(43844) / 22050
+    tones = 0.5 * np.sin(2 * np.pi * 440 * time) + 0.2 * np.sin(2 * np.pi * 329.6 * time)
+    for audio in (tones + 0.01 * rng.normal(size=43844), 0.1 * rng.normal(size=43844), np.zeros(43844)):
+        feed = audio.astype(np.float32).reshape(1, -1, 1)
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], feed)
+        interpreter.invoke()
+        published = {d["name"]: interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()}
+        for name, array in bundle.run({entry.name: feed}).items():
+            np.testing.assert_allclose(array, published[name], rtol=1e-4, atol=1e-6)
