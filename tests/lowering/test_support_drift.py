@@ -66,6 +66,16 @@ def test_agreement_and_every_kind_of_drift() -> None:
     assert "1 cases, 0 as stated, refused 1" in text and "refused: c (Neg f32)" in text and "seen: E0501: no" in text
 
 
+def test_stored_outcomes_and_empty_results() -> None:
+    neg, *_ = small_cases()
+    stored = {"neg": {"name": "neg", "status": "refused", "reason": "E0501: as stored", "seconds": 0.0}}
+    (found,) = support_drift.probe("ort", [(neg, support_drift.single_node(neg))], 60, stored)
+    assert found.drift == ("refused",) and found.detail == "E0501: as stored"
+    nothing = case("nothing", helper.make_node("Neg", ["x"], ["y"]), {"x": X[:0]}, X[:0])
+    (found,) = support_drift.probe("ort", [(nothing, support_drift.single_node(nothing))], 60, {"nothing": stored["neg"]})
+    assert found.drift == ()
+
+
 def test_the_sample_goes_round_the_operators() -> None:
     operators = {f"add{i}": "Add" for i in range(50)} | {"neg": "Neg", "mul0": "Mul", "mul1": "Mul"}
     chosen = support_drift.sample(sorted(operators), operators, 4, 1)
