@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -66,7 +67,7 @@ def operators(package: Path) -> Counter[str]:
     """The operators of a package by type, without constants and the names of outputs."""
     import coremltools
 
-    spec = coremltools.utils.load_spec(str(package))
+    spec: Any = coremltools.utils.load_spec(str(package))
     (block,) = spec.mlProgram.functions["main"].block_specializations.values()
     return Counter(op.type for op in block.operations if op.type not in ("const", "identity"))
 
