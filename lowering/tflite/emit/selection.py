@@ -193,10 +193,10 @@ def _corners(e: Emitter, boxes: int, centred: bool, batch: int, count: int) -> i
     halves = [e.temporary([batch, count, 2], DType.FLOAT) for _ in range(2)]
     e.op("SPLIT", [e.number(2, DType.INT32), boxes], halves, numSplits=2)
     if centred:
-        reach = e.binary("MUL", halves[1], e.number(0.5), fusedActivationFunction=0)
-        low, high = (e.binary(kernel, halves[0], reach, fusedActivationFunction=0) for kernel in ("SUB", "ADD"))
+        reach = e.binary("MUL", halves[1], e.number(0.5), None, fusedActivationFunction=0)
+        low, high = (e.binary(kernel, halves[0], reach, None, fusedActivationFunction=0) for kernel in ("SUB", "ADD"))
     else:
-        low, high = (e.binary(kernel, *halves) for kernel in ("MINIMUM", "MAXIMUM"))
+        low, high = (e.binary(kernel, halves[0], halves[1]) for kernel in ("MINIMUM", "MAXIMUM"))
     y = e.temporary([batch, count, 4], DType.FLOAT)
     e.op("CONCATENATION", [low, high], [y], axis=2, fusedActivationFunction=0)
     return y
