@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ...ir.diagnostics import Diagnostic, code
 
@@ -42,9 +42,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         if kept:
             os.truncate(path, kept)
-        self._file: IO[str] = path.open("a" if kept else "w", encoding="utf-8")
-        if not kept:
-            self._write({"schema": SCHEMA, "setting": self.setting})
+        else:
+            path.write_text(json.dumps({"schema": SCHEMA, "setting": self.setting}) + "\n", encoding="utf-8")
 
     def _read(self) -> int:
         """Take over what the file holds; the bytes that are sound."""
@@ -78,7 +77,8 @@ class Store:
     def add(self, key: str, number: int, seconds: float) -> None:
         """Keep a measurement."""
         self.seconds[key, number] = seconds
-        self._write({"key": key, "round": number, "seconds": seconds})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, "round": number, "seconds": seconds}) + "\n")
 
     def best(self, key: str) -> float | None:
         """The least of all rounds."""
@@ -91,14 +91,6 @@ class Store:
         for (key, _), seconds in self.seconds.items():
             found[key] = min(seconds, found.get(key, seconds))
         return found
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _write(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
 
 
 def _positive(seconds: Any) -> float:

@@ -136,11 +136,8 @@ def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: b
 
     wanted = [r for r in recipes(quick) if backend == "ort" or r.level == "all"]
     store = Store(cache, setting)
-    try:
-        with _progress(f"calibrating {backend}") as step:
-            return collect(wanted, load, store, threads=threads, rounds=rounds, budget_s=0.12, progress=step)
-    finally:
-        store.close()
+    with _progress(f"calibrating {backend}") as step:
+        return collect(wanted, load, store, threads=threads, rounds=rounds, budget_s=0.12, progress=step)
 
 
 def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[str, str]) -> Calibration:
