@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 
 from ...ir import ops  # noqa: F401  (registers the operator classes)
@@ -14,24 +14,25 @@ from ...passes import decompose as _decompose  # noqa: F401  (registers the deco
 from ...passes.decompose.base import decompositions_of
 from ..support import Condition, Support, Verdict, with_substitutes
 from . import emit as _emit  # noqa: F401  (registers the translations)
-from .emit.dispatch import judge
+from .emit.dispatch import MAX_RANK, judge, values_obstacle
 from .emit.translation import DEFINITIONS, TRANSLATIONS, Translation
 from .versions import NEWEST, Release
 
+TENSORS = f"tensors with elements, of {MAX_RANK} dimensions at most"
 DECOMPOSED = "exact decomposition into operators that are translated, tried on each node"
 RANDOM = frozenset((Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike))
 
 
-def _condition(translation: Translation) -> Callable[[Node], str | None] | None:
+def _condition(translation: Translation) -> Condition:
     when = translation.when
-    if when is None:
-        return None
 
-    def reason(node: Node) -> str | None:
-        found = when(node)
+    def problem(node: Node) -> str | None:
+        found = values_obstacle(node) or (None if when is None else when(node))
         return None if found is None else found.reason
 
-    return reason
+    return Condition(
+        "rank" if when is None else "attribute", problem, TENSORS if when is None else f"{TENSORS}; as MIL's operators want it"
+    )
 
 
 @cache

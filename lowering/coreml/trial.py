@@ -7,6 +7,7 @@ from ...ir.graph import Node
 from ...passes.manager import run_passes
 from ..backend import Verdict
 from ..loops import UNROLL
+from .emit.dispatch import value_obstacle
 from .emit.translation import DEFINITIONS
 from .matrix import problems
 from .versions import NEWEST, Release
@@ -22,7 +23,7 @@ def judge_rewritten(node: Node, verdict: Verdict, release: Release = NEWEST) -> 
     """
     graph = isolated_node(node)
     run_passes(graph, f"fix(coreml-rewrites{{target={release.text}}},{UNROLL},fold-constants,fold-if,dead-code)")
-    if problems(list(graph.walk()), release):
+    if problems(list(graph.walk()), release) or any(value_obstacle(v, v.data is not None) for v in graph.outputs):
         return verdict
     names = ", ".join(sorted({n.op.op_name for n in graph.walk()}))
     return Verdict("decomposed", f"runs as {names}", DEFINITIONS)

@@ -26,7 +26,7 @@ def find(node: Node, release: Release) -> Translation | Obstacle:
     found = TRANSLATIONS.get(type(node.op))
     if found is None:
         return Obstacle("operator", "MIL has no such operator and no decomposition serves")
-    general = _values_obstacle(node)
+    general = values_obstacle(node)
     if general is not None:
         return general
     obstacle: Obstacle | None = None
@@ -66,22 +66,23 @@ def _reason(translation: Translation, node: Node, release: Release) -> Obstacle 
     return translation.when(node) if translation.when is not None else None
 
 
-def _values_obstacle(node: Node) -> Obstacle | None:
+def values_obstacle(node: Node) -> Obstacle | None:
     """What no operator can have: element types, ranks and sizes."""
     for index, value in enumerate(node.inputs):
         if value is not None and index not in node.op.shape_operands:
-            obstacle = _value_obstacle(value, constant=value.data is not None)
+            obstacle = value_obstacle(value, constant=value.data is not None)
             if obstacle is not None:
                 return obstacle
     for value in node.outputs:
         if value.uses:
-            obstacle = _value_obstacle(value, constant=False)
+            obstacle = value_obstacle(value, constant=False)
             if obstacle is not None:
                 return obstacle
     return None
 
 
-def _value_obstacle(value: object, constant: bool) -> Obstacle | None:
+def value_obstacle(value: object, constant: bool) -> Obstacle | None:
+    """Why no ML program can have a value."""
     type_ = value.type  # type: ignore[attr-defined]
     if not isinstance(type_, TensorType):
         return Obstacle("sequence", "ML programs pass tensors only")
