@@ -21,7 +21,7 @@ CLIPPED = frozenset((DType.FLOAT, DType.INT8, DType.INT16, DType.INT32, DType.IN
 MISH_LIMIT = 20.0
 SERIES_TERMS = 8  # the ninth is below 2e-9 of the first
 KERNELS = {Relu: "RELU", Sigmoid: "LOGISTIC", HardSwish: "HARD_SWISH", Elu: "ELU"}
-CLIPS = {(0.0, None): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
+CLIPS = {(0.0, None): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}  # XNNPACK has no RELU_0_TO_1
 
 
 @emits(Relu, Sigmoid, HardSwish)
