@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...ir.graph import Node, Value
@@ -26,18 +27,27 @@ def high_rank_transpose(node: Node, b: Rewriter) -> Result:
     first = None if source is None else source.producer
     if first is None or not isinstance(first.op, Reshape) or source is None:
         return Decline("the operand of the transpose is no reshape", transpose)
-    shape, x = source.tensor.static_shape, first.inputs[0]
-    if shape is None or x is None or x.dtype not in MOVABLE or not node.output.tensor.is_static:
-        return Decline("the sizes are not known", first)
+    x, shape, result = first.inputs[0], _sizes(source), _sizes(node.output)
+    if shape is None or result is None or x is None or x.dtype not in MOVABLE:
+        return Decline("more than one size is not known", first)
     perm = transpose.op.perm if transpose.op.perm is not None else tuple(reversed(range(len(shape))))
     b.credit(first, transpose)
     t = Terms(b)
     moved = transposed(t, x, shape, perm)
-    return t.reshape(moved, list(node.output.tensor.static_shape or ()))
+    return t.reshape(moved, list(result))
+
+
+def _sizes(value: Value) -> tuple[int, ...] | None:
+    """The sizes with -1 for an unknown one; None when more are unknown."""
+    sizes = tuple(d if isinstance(d, int) else -1 for d in value.shape or ())
+    return sizes if value.shape is not None and sizes.count(-1) <= 1 else None
 
 
 def transposed(t: Terms, x: Value, shape: Sequence[int], perm: Sequence[int]) -> Value:
-    """A value as it lies in memory after ``x.reshape(shape).transpose(perm)``; its own dimensions are another grouping."""
+    """A value as it lies in memory after ``x.reshape(shape).transpose(perm)``; its own dimensions are another grouping.
+
+    One size may be unknown: -1.
+    """
     sizes, order = merged(shape, perm)
     if len(sizes) <= MAX_RANK:
         return t.transpose(t.reshape(x, list(sizes)), order)
@@ -72,7 +82,6 @@ def merged(shape: Sequence[int], perm: Sequence[int]) -> tuple[tuple[int, ...], 
 
 
 def _product(sizes: Sequence[int], axes: Sequence[int]) -> int:
-    result = 1
-    for axis in axes:
-        result *= sizes[axis]
-    return result
+    """The number of elements of some axes, -1 when one of them is unknown."""
+    factors = [sizes[axis] for axis in axes]
+    return -1 if -1 in factors else math.prod(factors)
