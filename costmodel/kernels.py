@@ -79,12 +79,16 @@ def _convolution(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     depth = s["inputs"] * s["taps"]
     macs = batch * groups * positions * s["outputs"] * depth
     filters = padded(s["outputs"], b.columns)
-    grown = batch * groups * padded(positions, b.rows) * filters * padded(depth, b.depth) - batch * groups * filters * s["inputs"] * s["skipped"]
+    grown = (
+        batch * groups * padded(positions, b.rows) * filters * padded(depth, b.depth)
+        - batch * groups * filters * s["inputs"] * s["skipped"]
+    )
     results = batch * groups * s["outputs"] * positions
     weights = groups * s["outputs"] * depth
     panels = batch * groups * ceiling(s["outputs"], PANEL) * padded(positions, b.columns) * depth
     singles = batch * groups * ceiling(s["outputs"], SETS * b.columns) * _singles(s) * depth
-    return macs, grown, results, batch * groups * s["inputs"] * s["area"], weights, panels, singles, s["flops"]
+    copies = batch * groups * s["inputs"] * (positions // largest(s["width"], 1)) * s["taps"]
+    return macs, grown, results, batch * groups * s["inputs"] * s["area"], weights, panels, singles, copies, s["flops"]
 
 
 def _singles(s: Sizes) -> Size:
@@ -104,7 +108,8 @@ def _depthwise(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     grown = s["batch"] * padded(channels, b.columns) * (s["positions"] * s["taps"] - s["skipped"]) * s["inputs"]
     singles = s["batch"] * ceiling(channels, b.columns) * _singles(s) * s["taps"]
     rows = s["batch"] * channels * (s["positions"] // largest(s["width"], 1))
-    return macs, grown, s["batch"] * channels * s["positions"], s["batch"] * s["groups"] * s["inputs"] * s["area"], rows, singles, s["flops"]
+    results, operand = s["batch"] * channels * s["positions"], s["batch"] * s["groups"] * s["inputs"] * s["area"]
+    return macs, grown, results, operand, rows, singles, rows * s["taps"], s["batch"] * channels, s["flops"]
 
 
 def _grouped(s: Sizes, b: Blocks) -> tuple[Size, ...]:
@@ -159,7 +164,7 @@ def _columns_scratch(s: Sizes) -> tuple[Size, int]:
 
 
 _PRODUCT = ("macs", "padded", "packed", "left", "results", "panels", "calls", "flops")
-_CONV = ("macs", "padded", "results", "operand", "weights", "panels", "singles", "flops")
+_CONV = ("macs", "padded", "results", "operand", "weights", "panels", "singles", "copies", "flops")
 KERNELS: dict[str, KernelClass] = {
     k.name: k
     for k in (
@@ -167,7 +172,7 @@ KERNELS: dict[str, KernelClass] = {
         KernelClass("gemv", _PRODUCT, _gemm),
         KernelClass("conv-direct", _CONV, _convolution),
         KernelClass("conv-im2col", (*_CONV, "columns"), _unfolded, _columns_scratch),
-        KernelClass("conv-depthwise", ("macs", "padded", "results", "operand", "rows", "singles", "flops"), _depthwise),
+        KernelClass("conv-depthwise", ("macs", "padded", "results", "operand", "rows", "singles", "copies", "calls", "flops"), _depthwise),
         KernelClass("conv-grouped", (*_CONV, "calls"), _grouped),
         KernelClass("attention", ("macs", "padded", "scores", "cache", "matrices", "projection", "flops"), _attention, _attention_scratch),
         KernelClass("recurrent", ("macs", "padded", "state", "steps", "flops"), _recurrent),

@@ -92,11 +92,13 @@ class Sketch:
         return name
 
     def weight(self, shape: tuple[int, ...], dtype: Any = np.float32, values: Any = None) -> str:
-        """A constant."""
+        """A constant. Random ones of several axes are small enough that values neither grow nor vanish from layer to layer."""
         from onnx import numpy_helper
 
         name = self.name("w")
         array = self.numbers(shape, dtype) if values is None else np.asarray(values, dtype)
+        if values is None and array.dtype == np.float32 and array.ndim > 1:
+            array = array * np.float32(2.0 / np.sqrt(np.prod(shape[1:]) if array.ndim > 2 else shape[0]))
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
