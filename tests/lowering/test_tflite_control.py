@@ -90,7 +90,7 @@ def test_a_scan_of_any_length_in_both_directions(tmp_path: Path) -> None:
             [node],
             [value("first", [3]), value("x", [3, "t"])],
             [value("last", [3]), value("series", [3, "t"])],
-            {"decay": np.float32([0.5, 2, -1])},
+            {"decay": np.array([0.5, 2, -1], np.float32)},
         )
         folder = tmp_path / str(turned)
         folder.mkdir()
@@ -123,7 +123,7 @@ def test_recurrent_layers(kind: str, direction: str, length: Any, tmp_path: Path
     proto = model([node], inputs, outputs, {name: array.astype(np.float32) for name, array in held.items()})
     runs = []
     for steps in (5, 5) if length == 5 else (3, 6):
-        feeds = {name: rng.normal(size=(n, batch, hidden)).astype(np.float32) for name in states}
+        feeds: dict[str, Any] = {name: rng.normal(size=(n, batch, hidden)).astype(np.float32) for name in states}
         feeds["x"] = rng.normal(size=(steps, batch, size)).astype(np.float32)
         feeds["lengths"] = np.array([steps, steps - 2], np.int32)
         runs.append(feeds)
