@@ -133,7 +133,8 @@ SINGLE: dict[str, Any] = {
     "greatest of repeated places": (
         ScatterElements(axis=0, reduction="max"), [numbers(4, 2), np.array([[0, 1], [0, -1], [2, 1]]), numbers(3, 2, seed=1)], {}),
     "boxes": (
-        NonMaxSuppression(), [boxes(12), numbers(2, 3, 12, seed=6), np.array([4]), np.array([0.3], np.float32), np.array([0.1], np.float32)],
+        NonMaxSuppression(),
+        [boxes(12), numbers(2, 3, 12, seed=6), np.array([4]), np.array([0.3], np.float32), np.array([0.1], np.float32)],
         {"fixed": (2,)}),
     "centred boxes": (NonMaxSuppression(center_point_box=1), [np.abs(boxes(8)), numbers(2, 1, 8, seed=7), np.array([8])], {"fixed": (2,)}),
     "integers": (

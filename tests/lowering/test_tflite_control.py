@@ -37,8 +37,8 @@ def check(proto: Any, runs: Sequence[dict[str, Any]], folder: Path, rtol: float 
     bundle = edgec.compile(path, target="tflite", output=folder / "bundle")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for feeds in runs:
-        found = bundle.run(feeds)
-        for name, wanted in zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True):
+        found, expected = bundle.run(feeds), map(np.asarray, session.run(None, feeds))
+        for name, wanted in zip([o.name for o in session.get_outputs()], expected, strict=True):
             array = found[name]
             assert array.shape == wanted.shape and array.dtype == wanted.dtype, name
             np.testing.assert_allclose(array, wanted, rtol=rtol, atol=1e-6)
