@@ -24,7 +24,8 @@ MOVEMENTS = ("reorder", "transpose", "concatenation", "concat", "split", "split_
              "gather_nd", "gatherelements", "gathernd", "pad", "padv2", "mirror_pad", "tile", "broadcast", "broadcast_to", "interpolate",
              "resize_bilinear", "resize_nearest_neighbor", "depthtospace", "depth_to_space", "spacetodepth", "space_to_depth",
              "scatterupdate", "scatterelementsupdate", "scatterndupdate", "scatter_nd", "roll", "reversesequence", "pack", "unpack",
-             "one_hot", "onehot", "embedding_lookup", "range", "fill", "shuffle_channels", "shufflechannels", "memoryinput", "memoryoutput")  # fmt: skip
+             "one_hot", "onehot", "embedding_lookup", "range", "fill", "shuffle_channels", "shufflechannels", "memoryinput",
+             "memoryoutput")  # fmt: skip
 VIEWS = ("reshape", "squeeze", "expand_dims", "unsqueeze")
 QUANTIZATIONS = ("quantize", "dequantize", "fakequantize", "fakequantizewithminmaxvars")
 RECURRENT = ("lstmcell", "rnncell", "grucell", "rnnseq", "lstmsequence", "unidirectional_sequence_lstm")
