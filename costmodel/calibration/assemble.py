@@ -64,6 +64,13 @@ def observe(sized: Sized, roofs: Roofs, seconds: float, ends: int, focus: str, n
     return Observation(seconds, tuple(feature_rows(sized, roofs)), ends, focus, name)
 
 
+def fit_error(observations: Sequence[Observation], target: Target) -> float:
+    """Mean relative error of a fit on what it was fitted to, gross ones counted as a half: to choose between descriptions of a machine."""
+    single = [o for o in observations if o.focus != NETWORK]
+    fitted = fit(single, [level.name for level in roofs_of(target.engines[0]).levels], {})
+    return float(np.mean([min(abs(fitted.seconds(o) / o.seconds - 1.0), 0.5) for o in single]))
+
+
 def calibrate(
     observations: Sequence[Observation],
     sized: Sequence[Sized],

@@ -15,7 +15,7 @@ import numpy as np
 from .builders_networks import networks
 from .recipe import Recipe
 
-HOT, WARM, COLD = 0, 6 << 20, 80 << 20  # bytes that the operands of all copies take at least
+HOT, WARM, LARGE, COLD = 0, 6 << 20, 22 << 20, 80 << 20  # bytes that the operands of all copies take at least
 MOST_COPIES = 48
 LONGEST = 1.5e9  # multiply-accumulates of one graph
 Rows = Iterator[Recipe]
@@ -54,7 +54,7 @@ def copies_for(bytes_of_one: float, wanted: float, macs: float = 0.0) -> int:
 
 
 def _residence(index: int) -> float:
-    return (HOT, COLD, WARM)[index % 3]
+    return (HOT, COLD, WARM, HOT, LARGE)[index % 5]
 
 
 def overheads(count: int, draw: Draw) -> Rows:

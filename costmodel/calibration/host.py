@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ def caches() -> list[tuple[str, int, str, str]]:
             alone = "," not in shared and "-" not in shared and (os.cpu_count() or 1) > 1
             found.append((f"L{level}", int(size[:-1]) << 10, "unit" if alone else "engine", str(folder)))
     return found or [(name, size, scope, "assumed: the system does not say") for name, size, scope in _FALLBACK]
+
+
+SHARES = (1.0, 0.7, 0.5, 0.35, 0.2)  # of the last cache that this machine may really have: others can share it
+
+
+def with_share(target: Target, share: float) -> Target:
+    """The machine with a part of its last cache."""
+    engine = target.engines[0]
+    if len(engine.memory) < 3 or share == 1.0:
+        return target
+    *near, last, far = engine.memory
+    size = last.bytes
+    source = f"{share:.0%} of {size.source}: what fits the measurements best"
+    part = Quantity(size.value * share, "B", "measured", source, size.value * share * 0.7, size.value)
+    engine = replace(engine, memory=(*near, replace(last, bytes=part), far))
+    return replace(target, engines=(engine,))
 
 
 def host_target(threads: int, dispatch_s: float, run_s: float, peak: dict[str, float] | None = None, name: str = "host") -> Target:

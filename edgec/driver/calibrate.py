@@ -16,6 +16,8 @@ from .console import emit, table
 
 if TYPE_CHECKING:
     from ..costmodel.calibration.assemble import Calibration
+    from ..costmodel.calibration.fitting import Observation
+    from ..costmodel.hardware import Target
     from ..runtime.measure_recipes import Collection
     from ..runtime.measure_subject import Subject
 
@@ -143,16 +145,24 @@ def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: b
 def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[str, str]) -> Calibration:
     """Coefficients from measured graphs."""
     from ..costmodel.calibration.assemble import calibrate as assemble
-    from ..costmodel.calibration.assemble import observe, sized_of
-    from ..costmodel.calibration.host import host_target
+    from ..costmodel.calibration.assemble import fit_error, observe, sized_of
+    from ..costmodel.calibration.host import SHARES, host_target, with_share
     from ..costmodel.roofline import roofs_of
 
     target = host_target(threads, 5e-7, 4e-6)
-    roofs = roofs_of(target.engines[0])
     sized = [sized_of(s.schedule, s.bindings) for s in collection.samples]
-    observations = [
-        observe(sizes, roofs, s.seconds, s.ends, s.recipe.focus, s.recipe.key) for sizes, s in zip(sized, collection.samples, strict=True)
-    ]
+
+    def seen_on(machine: Target) -> list[Observation]:
+        roofs = roofs_of(machine.engines[0])
+        return [
+            observe(sizes, roofs, s.seconds, s.ends, s.recipe.focus, s.recipe.key)
+            for sizes, s in zip(sized, collection.samples, strict=True)
+        ]
+
+    machines = {share: with_share(target, share) for share in SHARES}
+    seen = {share: seen_on(machine) for share, machine in machines.items()}
+    share = min(SHARES, key=lambda s: fit_error(seen[s], machines[s]))
+    target, observations = machines[share], seen[share]
     return assemble(observations, sized, target, backend, threads, facts)
 
 
