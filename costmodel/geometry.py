@@ -224,7 +224,7 @@ def _convolution(node: Node, im2col: bool) -> Geometry | None:
 
 def _borders(node: Node, kernel: Sequence[Any], strides: Sequence[int], positions: Sequence[Dim]) -> dict[str, Dim]:
     """What the padding does in blocked layouts: ``edge`` positions of a row see it from the sides, ``skipped`` taps from above."""
-    pads, rank = _attribute(node, "pads") or (), len(kernel)
+    pads, rank = list(_attribute(node, "pads") or ()), len(kernel)
     if node.op.domain != BLOCKED or len(pads) != 2 * rank or rank != 2 or not all(type(k) is int for k in kernel):
         return {"edge": 0, "skipped": 0}
     down, across = (strides[0], strides[1]) if len(strides) == 2 else (1, 1)
