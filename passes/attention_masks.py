@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.ops.attention import Attention
+from ..ir.ops.binary import Mul
 from ..ir.ops.concat import Concat
 from ..ir.ops.logical import Where
-from ..ir.ops.reshape import Expand, Shape
+from ..ir.ops.reshape import Expand, Reshape, Shape, Squeeze, Unsqueeze
 from ..ir.types import TensorType
 from .algebra import scalar
 from .rewriter import Result, Rewriter, rewrites_op
 
 GROUP = "recognize-attention"
+LOWEST = float(np.finfo(np.float32).min)
+PENALTY = -1e30
+"""Absorbs every score and weighs nothing beside an allowed key, as `LOWEST` does."""
+FORMS = (Expand, Reshape, Squeeze, Unsqueeze)
 
 
 def mask_problem(mask: Value, weights: Value) -> str | None:
@@ -64,3 +72,44 @@ def boolean_mask(node: Node, b: Rewriter) -> Result:
     operands = list(node.inputs)
     operands[3] = allowed if spread is None else b.add(Expand(), allowed, spread.inputs[1])
     return b.add(node.op, *operands, outputs=1)
+
+
+# ONNX Runtime's Attention takes the lowest float32 for −∞, so that a query without any allowed key gets zeros in place of the mean of all
+# values. Another number as low does not run into that.
+@rewrites_op(Where, Mul, name="finite-attention-penalty", group=GROUP)
+def finite_penalty(node: Node, b: Rewriter) -> Result:
+    """The lowest float32 as penalty of masks of attention is −1e30, which means the same."""
+    places = [i for i, v in enumerate(node.inputs) if v is not None and v.dtype is DType.FLOAT and scalar(v) == LOWEST]
+    if len(places) != 1 or isinstance(node.op, Where) and places == [0] or not _masks_only(node.output):
+        return None
+    if isinstance(node.op, Where) and scalar(node.inputs[3 - places[0]]) != 0.0:
+        return None
+    operands = list(node.inputs)
+    operands[places[0]] = b.constant(np.float32(PENALTY))
+    return b.add(node.op, *operands)
+
+
+@rewrites_op(Attention, name="finite-attention-mask", group=GROUP)
+def finite_mask(node: Node, b: Rewriter) -> Result:
+    """The lowest float32 in a constant mask is −1e30, which means the same."""
+    mask = node.operand(3)
+    if mask is None or mask.data is None or mask.dtype is not DType.FLOAT:
+        return None
+    numbers = mask.data.numpy()
+    if not np.any(numbers == np.float32(LOWEST)):
+        return None
+    operands = list(node.inputs)
+    operands[3] = b.constant(np.where(numbers == np.float32(LOWEST), np.float32(PENALTY), numbers))
+    return b.add(node.op, *operands, outputs=len(node.outputs))
+
+
+def _masks_only(value: Value) -> bool:
+    """Whether attention, as its mask, is all that reads a value."""
+    for user, index in value.uses:
+        if not isinstance(user, Node):
+            return False
+        if isinstance(user.op, Attention) and index == 3:
+            continue
+        if not isinstance(user.op, FORMS) or index != 0 or not _masks_only(user.output):
+            return False
+    return bool(value.uses)
