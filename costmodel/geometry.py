@@ -51,6 +51,7 @@ MOVEMENTS = ("Transpose", "Concat", "Split", "Slice", "Gather", "GatherElements"
 QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
 BLOCKED = "com.microsoft.nchwc"  # the layout of ONNX Runtime's convolutions
+FEW = 8  # input channels below which such convolutions read the plain layout
 CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
 
@@ -219,6 +220,8 @@ def _convolution(node: Node, im2col: bool) -> Geometry | None:
     if kernel == "conv-depthwise" and node.op.domain != BLOCKED and not last:
         form = "" if taps == 9 and sizes["stride"] == 1 else "strided" if taps == 9 else "wide"
     layout = "blocked" if node.op.domain == BLOCKED else "last" if last else ""
+    if layout == "blocked" and kernel == "conv-direct" and type(per_group_in) is int and per_group_in < FEW:
+        form = "few"
     return Geometry(kernel, sizes, "-".join(part for part in (layout, form) if part))
 
 

@@ -112,6 +112,11 @@ def _conv_sizes(draw: Draw, k: int, most: float = 3e8) -> tuple[int, int, int, i
             return inputs, outputs, size, stride
 
 
+def _oblong(draw: Draw, index: int, size: int) -> dict[str, int]:
+    """Every fourth image is wider or narrower than high."""
+    return {"width": max(4, int(size * draw.one_of((0.3, 0.5, 2.0, 4.0))))} if index % 4 == 3 else {}
+
+
 def convolutions(count: int, draw: Draw, taps: tuple[int, ...], level: str) -> Rows:
     """Dense convolutions, alone and with an activation."""
     for index in range(count):
@@ -120,7 +125,7 @@ def convolutions(count: int, draw: Draw, taps: tuple[int, ...], level: str) -> R
         activation = draw.one_of(("", "", "Relu")) if level == "all" else ""
         one = 4.0 * (inputs * size * size + outputs * (size // stride) ** 2 + inputs * outputs * k * k)
         copies = copies_for(one, _residence(index // len(taps)), inputs * outputs * k * k * (size / stride) ** 2)
-        sizes = {"k": k, "c": inputs, "f": outputs, "size": size, "stride": stride}
+        sizes = {"k": k, "c": inputs, "f": outputs, "size": size, "stride": stride, **_oblong(draw, index, size)}
         yield Recipe("conv", {**sizes, **({"activation": activation} if activation else {})}, copies, level, "conv")
 
 
@@ -140,7 +145,7 @@ def depthwise(count: int, draw: Draw, level: str) -> Rows:
             channels = max(16, channels // 2)
         copies = copies_for(8.0 * channels * size * size, _residence(index // 2))
         sizes = {"k": k, "c": channels, "f": channels, "groups": channels, "size": size, "stride": draw.one_of((1, 1, 2))}
-        yield Recipe("conv", sizes, min(copies, 16), level, "conv-depthwise")
+        yield Recipe("conv", {**sizes, **_oblong(draw, index, size)}, min(copies, 16), level, "conv-depthwise")
 
 
 def grouped(count: int, draw: Draw, level: str) -> Rows:
@@ -370,7 +375,7 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (vectors, 9, 40, ()),
     (convolutions, 14, 60, ((1, 3, 1, 3, 5), "all")),
     (convolutions, 8, 44, ((1, 3, 3, 5), "basic")),
-    (first_layers, 4, 12, ("all",)),
+    (first_layers, 5, 28, ("all",)),
     (first_layers, 2, 8, ("basic",)),
     (depthwise, 8, 56, ("all",)),
     (depthwise, 6, 56, ("basic",)),
