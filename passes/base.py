@@ -54,11 +54,13 @@ class Pass(ABC):
         name: kebab-case name in pipeline text.
         aliases: other names that pipeline text may use.
         idempotent: whether running it twice in a row is never useful, because `run` works until nothing is left to do.
+        keeps_interface: whether inputs and outputs stay as they are; a pass that changes them is for those who ask for it by name.
     """
 
     name: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
     idempotent: ClassVar[bool] = False
+    keeps_interface: ClassVar[bool] = True
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

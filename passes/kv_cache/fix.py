@@ -45,6 +45,7 @@ class FixKvCache(Pass):
     """
 
     name: ClassVar[str] = "fix-kv-cache"
+    keeps_interface: ClassVar[bool] = False
     length: int = 1024
     position: str = "position"
     mask: str = ""
