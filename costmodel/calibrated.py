@@ -90,6 +90,8 @@ class CalibratedTarget:
         across: correlation of the errors of different classes.
         graph_spread: factors of the least interval of a whole model.
         facts: versions, processor, date, error figures: for people.
+        cold: further seconds per launch, by the memory level that a run's operands overflow: what a runtime keeps of a node, and its code,
+            are then fetched from beyond.
     """
 
     target: Target
@@ -100,6 +102,7 @@ class CalibratedTarget:
     across: float = 0.0
     graph_spread: tuple[float, float] = (0.95, 1.05)
     facts: Mapping[str, str] = field(default_factory=dict)
+    cold: Mapping[str, float] = field(default_factory=dict)
 
     def find(self, kernel: str, variant: str, dtype: str) -> ClassCoefficients | None:
         """The coefficients of the variant, else of its class, in an element type; None when there are none."""

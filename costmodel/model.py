@@ -15,6 +15,7 @@ from .compiled import Sized
 from .evaluation import Array
 from .hardware import Target
 from .kernels import KERNELS, Blocks
+from .residency import resident_share
 from .roofline import Roofs, combine, kernel_times
 
 GROUP = "edgec.costmodels"  # of entry points
@@ -147,10 +148,29 @@ class MicrobenchmarkModel:
                     time, limit = np.where(part["m"] == 1, other, time), np.where(part["m"] == 1, other_limit, limit)
                 expected[positions], bound[positions] = time, limit
                 low[positions], high[positions] = time * coefficients.spread[0], time * coefficients.spread[1]
+        cold = self._cold(sized, roofs)
+        expected, low, high = expected + cold, low + cold, high + cold
         within = np.mean([c.shared for c in self.calibrated.coefficients]) if self.calibrated.coefficients else 0.5
         return Estimate(
             low, expected, high, bound, coarse.bounds, coarse.traffic, float(within), self.calibrated.across, self.calibrated.graph_spread
         )
+
+    def _cold(self, sized: Sized, roofs: Roofs) -> Array:
+        """Seconds that every launch takes longer than alone, because a run overflows caches ``[n]``."""
+        shares = coldness(sized, roofs)
+        prices = np.array([self.calibrated.cold.get(level.name, 0.0) for level in roofs.levels[:-1]])
+        return prices @ shares
+
+
+def coldness(sized: Sized, roofs: Roofs) -> Array:
+    """How far the operands of one run overflow every level but the last: 0 they fit, 1 nothing survives ``[levels - 1, n]``."""
+    reuse = sized.compiled.reuse
+    blocks = np.zeros((reuse.blocks + 1, sized.points))
+    np.maximum.at(blocks, reuse.block, sized.tensor_bytes)
+    footprint = blocks.sum(axis=0)
+    return np.stack(
+        [1.0 - resident_share(footprint, level.retained, 1.0) if level.retained else np.ones_like(footprint) for level in roofs.levels[:-1]]
+    )
 
 
 def fitted_time(entry: ClassCoefficients, sizes: dict[str, Array], sources: Array, roofs: Roofs) -> tuple[Array, Any]:

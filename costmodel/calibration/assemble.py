@@ -13,7 +13,7 @@ from ..compiled import CompiledSchedule, Sized
 from ..features import feature_rows
 from ..hardware import Target
 from ..kernels import CONTRACTIONS, KERNELS
-from ..model import SpecModel
+from ..model import SpecModel, coldness
 from ..roofline import Roofs, roofs_of
 from .fitting import Fit, Key, Observation, fit
 
@@ -61,7 +61,8 @@ class Calibration:
 
 def observe(sized: Sized, roofs: Roofs, seconds: float, ends: int, focus: str, name: str = "") -> Observation:
     """An observation of a graph whose sizes are known."""
-    return Observation(seconds, tuple(feature_rows(sized, roofs)), ends, focus, name)
+    cold = tuple(float(share) for share in coldness(sized, roofs)[:, 0])
+    return Observation(seconds, tuple(feature_rows(sized, roofs)), ends, focus, name, cold)
 
 
 def fit_error(observations: Sequence[Observation], target: Target) -> float:
@@ -116,6 +117,7 @@ def calibrate(
         0.1,
         _graph_spread(networks),
         dict(facts or {}),
+        {name: float(v) for name, v in zip(levels, fitted.values[2 : fitted.layout.fixed], strict=False) if v > 0},
     )
     return Calibration(calibrated, fitted, tuple(_reports(single, ratios)), networks)
 

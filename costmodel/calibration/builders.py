@@ -23,6 +23,19 @@ def _run(sketch: Sketch, sizes: Sizes) -> None:
     sketch.result(value)
 
 
+@builder("cold")
+def _cold(sketch: Sketch, sizes: Sizes) -> None:
+    """Tiny nodes between large ones that push everything out of the caches."""
+    small, large = sketch.feed((1, 8)), sketch.feed((sizes["m"], sizes["k"]))
+    for _ in range(sizes["groups"]):
+        wide = sketch.add("MatMul", [large, sketch.weight((sizes["k"], sizes["k"]))])
+        for index in range(sizes["nodes"]):
+            small = sketch.add(("Relu", "Sigmoid", "Neg", "Tanh")[index % 4], [small])
+        large = wide
+    sketch.result(small)
+    sketch.result(large)
+
+
 @builder("view")
 def _view(sketch: Sketch, sizes: Sizes) -> None:
     value = sketch.feed((sizes["n"], 8))

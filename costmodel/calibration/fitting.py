@@ -37,6 +37,7 @@ class Observation:
         ends: bound inputs and outputs.
         focus: what it is about.
         name: for reports.
+        cold: how far its operands overflow every memory level but the last; see `model.coldness`.
     """
 
     seconds: float
@@ -44,6 +45,7 @@ class Observation:
     ends: int
     focus: str
     name: str = ""
+    cold: tuple[float, ...] = ()
 
 
 @dataclass
@@ -53,12 +55,18 @@ class Layout:
     Attributes:
         keys: classes that have coefficients, with the position of their first column.
         levels: memory levels from the nearest to the farthest.
-        width: columns in all; the first two are the overhead of a run and of a bound input or output.
+        width: columns in all; the first are the overheads: of a run, of a bound input or output, and of a launch that comes from beyond
+            each level but the last.
     """
 
     keys: dict[Key, int]
     levels: tuple[str, ...]
     width: int
+
+    @property
+    def fixed(self) -> int:
+        """How many columns are overheads."""
+        return 1 + len(self.levels)
 
     def columns(self, key: Key) -> slice:
         """The columns of a class: constant, features, levels."""
@@ -99,7 +107,8 @@ class Fit:
 
     def seconds(self, observation: Observation) -> float:
         """The time of a graph."""
-        return float(self.values[0] + self.values[1] * observation.ends + sum(self.kernel_seconds(row) for row in observation.rows))
+        overhead = self.values[: self.layout.fixed] @ _overheads(observation, self.layout)
+        return float(overhead + sum(self.kernel_seconds(row) for row in observation.rows))
 
     def share(self, observation: Observation) -> dict[Key, float]:
         """The part of a graph's time that every class has."""
@@ -110,6 +119,12 @@ class Fit:
                 found[key] = found.get(key, 0.0) + self.kernel_seconds(row)
         total = max(self.seconds(observation), 1e-12)
         return {key: value / total for key, value in found.items()}
+
+
+def _overheads(observation: Observation, layout: Layout) -> Any:
+    """The run, bound inputs and outputs, cold launches by level."""
+    cold = observation.cold or (0.0,) * (len(layout.levels) - 1)
+    return np.array([1.0, observation.ends, *(len(observation.rows) * share for share in cold)])
 
 
 def _norm(compute: float, memory: float, p: float) -> float:
@@ -135,7 +150,7 @@ def layout_of(observations: Sequence[Observation], levels: Sequence[str]) -> Lay
             counts[key] = counts.get(key, 0) + 1
     rare = {(k, d) for (k, v, d), n in counts.items() if v and n < LEAST}
     keys: dict[Key, int] = {}
-    width = 2
+    width = 1 + len(levels)
     for key, number in sorted(counts.items()):
         kernel, variant, dtype = key
         plain = any((row.kernel, row.variant, row.dtype) == key for o in observations for row in o.rows) if not variant else False
@@ -152,7 +167,7 @@ class _Problem:
 
     layout: Layout
     seconds: Any
-    ends: Any
+    overheads: Any
     keys: list[Key]
     owners: list[Any]
     compute: list[Any]
@@ -170,7 +185,7 @@ def _problem(observations: Sequence[Observation], layout: Layout) -> _Problem:
     return _Problem(
         layout,
         np.array([o.seconds for o in observations]),
-        np.array([o.ends for o in observations], dtype=np.float64),
+        np.stack([_overheads(o, layout) for o in observations]),
         used,
         [np.array([i for i, _, _ in found[k]]) for k in used],
         [np.stack([c for _, c, _ in found[k]]) for k in used],
@@ -205,7 +220,7 @@ def fit(
 def _prior(observations: Sequence[Observation], layout: Layout) -> Any:
     """What a class costs when its variants are not told apart: variants keep to it where their own measurements say little."""
     keys: dict[Key, int] = {}
-    width = 2
+    width = layout.fixed
     for kernel, _, dtype in layout.keys:
         if (kernel, "", dtype) not in keys:
             keys[kernel, "", dtype] = width
@@ -231,10 +246,11 @@ def _best_exponent(problem: _Problem, position: int, values: Any) -> float:
         return 1.0
     inside = np.isin(owner, heavy)
     mapping = {int(r): i for i, r in enumerate(heavy)}
+    fixed = problem.layout.fixed
     sub = _Problem(
-        Layout({key: 2}, problem.layout.levels, 2 + problem.compute[position].shape[1] + 1 + len(problem.layout.levels)),
+        Layout({key: fixed}, problem.layout.levels, fixed + problem.compute[position].shape[1] + 1 + len(problem.layout.levels)),
         problem.seconds[heavy],
-        np.zeros(len(heavy)),
+        np.zeros((len(heavy), fixed)),
         [key],
         [np.array([mapping[int(o)] for o in owner[inside]])],
         [problem.compute[position][inside]],
@@ -253,7 +269,7 @@ def _error(problem: _Problem, p: float, rest: Any) -> float:
 
 
 def _predicted(problem: _Problem, values: Any, exponents: Mapping[Key, float]) -> Any:
-    total = values[0] + values[1] * problem.ends
+    total = problem.overheads @ values[: problem.layout.fixed]
     for position, key in enumerate(problem.keys):
         total = total + np.bincount(
             problem.owners[position], _class_seconds(problem, position, values, exponents[key]), len(problem.seconds)
@@ -281,7 +297,7 @@ def _solve(problem: _Problem, exponents: Mapping[Key, float], start: Any = None,
     rounds = ROUNDS if any(p > 1.0 for p in exponents.values()) else 3
     for _ in range(rounds):
         matrix = np.zeros((len(problem.seconds), problem.layout.width))
-        matrix[:, 0], matrix[:, 1] = 1.0, problem.ends
+        matrix[:, : problem.layout.fixed] = problem.overheads
         for position, key in enumerate(problem.keys):
             near, far = _overlap_weights(problem, position, values, exponents[key])
             part = np.hstack([np.ones((len(near), 1)), problem.compute[position] * near[:, None], problem.memory[position] * far[:, None]])

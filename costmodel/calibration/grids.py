@@ -61,6 +61,8 @@ def overheads(count: int, draw: Draw) -> Rows:
     """What a run, a node, a view and arithmetic on shapes cost."""
     for nodes in (1, 2, 4, 8, 16, 32, 64):
         yield Recipe("run", {"nodes": nodes}, focus="overhead")
+    for groups, nodes, k in ((4, 20, 512), (8, 20, 384), (8, 40, 512), (4, 60, 768), (3, 90, 1024), (6, 30, 640), (16, 20, 1024)):
+        yield Recipe("cold", {"groups": groups, "nodes": nodes, "k": k, "m": 1 if groups % 3 else 4}, focus="overhead")
     for nodes in (4, 16, 48):
         yield Recipe("view", {"nodes": nodes, "n": 16}, focus="view")
         yield Recipe("shape", {"nodes": nodes}, focus="control")
