@@ -24,7 +24,7 @@ from .quantized_report import integer_signature, interface_facts, quantisation_f
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .signatures import SignatureSession, choose, parse_signatures, specialised
-from .weights import BLOCKS, SCALES, STORED, compress
+from .weights import BLOCKS, SCALES, SHRINK, STORED, compress
 from .writer import SIGNATURE_KEY, FlatModel
 
 MODEL_FILE = "model.tflite"
@@ -132,7 +132,7 @@ class TfLiteBackend(Backend):
         refuse_python(self.name, model)
         sizes = settings["signatures"]
         variants = specialised(model, sizes, OWN_PASSES) if sizes else {SIGNATURE_KEY: model}
-        flat = FlatModel(DESCRIPTION)
+        flat = FlatModel(DESCRIPTION, SHRINK[settings["weights"]])
         emitted = [_emit(flat, key, variant, settings["interface"] == "int8") for key, variant in variants.items()]
         first = emitted[0]
         losses = list(dict.fromkeys(loss for part in emitted for loss in part.losses))

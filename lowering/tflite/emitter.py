@@ -124,9 +124,9 @@ class Emitter:
         return found
 
     def array(self, value: Value) -> Any:
-        """The elements of a constant; E0510 when the model cannot hold as many."""
+        """The elements of a constant; E0510 when no file can hold as many."""
         assert value.data is not None, value
-        self.model.reserve(value.data.nbytes)
+        self.model.admit(value.data)
         return value.data.numpy()
 
     def ints(self, values: Sequence[int]) -> int:

@@ -17,12 +17,12 @@ from ...ir.data import ArrayData
 from ...ir.dtypes import DType
 from ..artifact import Loss
 from .schema import tensor_type
-from .writer import FlatModel, Operator, Quantization, SubGraph, Tensor
+from .writer import FEWEST, FlatModel, Operator, Quantization, SubGraph, Tensor
 
 STORED = ("keep", "f16", "int8", "int4")
 SCALES = ("minmax", "mse")
-FEWEST = 1024
-"""Smaller constants stay as they are: little is gained, and biases need their precision."""
+SHRINK = {"keep": 1, "f16": 2, "int8": 4, "int4": 8}
+"""By how much the size of weights is divided at most."""
 COARSE = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 FINE = (-0.06, -0.04, -0.02, 0.02, 0.04, 0.06)
 """Shares of the greatest magnitude that are tried as the end of the range, and what is then added to the best."""
@@ -163,25 +163,28 @@ def compress(flat: FlatModel, stored: str, scales: str = "minmax", block: int | 
         stored: ``f16``, ``int8`` or ``int4``.
         scales: see `quantised_symmetrically`.
         block: elements of a row that share a scale in products with int4 weights; one scale for each row without it.
+
+    Raises:
+        Diagnostic: E0510 when they still do not fit into a file.
     """
     count: Counter[str] = Counter()
     bits: Counter[str] = Counter()
     elements: Counter[str] = Counter()
     errors: dict[str, float] = {}
-    for graph in flat.subgraphs:
-        first = []
-        for index in _weights(graph):
-            made = _Weight(flat, graph, index).stored(stored, scales, block)
-            if made is None:
-                count["kept"] += 1
-                continue
-            first += made.operators
-            count[made.kind] += 1
-            elements[made.form] += made.elements
-            bits[made.form] += made.bits
-            errors[made.form] = max(errors.get(made.form, 0.0), made.error)
-        graph.operators[:0] = first
-    flat.drop_unused()
+    with flat.settled():
+        for graph in flat.subgraphs:
+            first = []
+            for index in _weights(graph):
+                made = _Weight(flat, graph, index).stored(stored, scales, block)
+                if made is None:
+                    count["kept"] += 1
+                    continue
+                first += made.operators
+                count[made.kind] += 1
+                elements[made.form] += made.elements
+                bits[made.form] += made.bits
+                errors[made.form] = max(errors.get(made.form, 0.0), made.error)
+            graph.operators[:0] = first
     effective = {form: round(bits[form] / elements[form], 3) for form in sorted(bits)}
     facts = {"stored": stored, "scales": scales if stored != "f16" else "", **dict(sorted(count.items())), "effective_bits": effective}
     losses = [

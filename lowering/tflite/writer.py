@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from ...ir.data import TensorData
 from ...ir.diagnostics import Diagnostic, Exit, code
+from ...ir.dtypes import DType
 from .schema import builtin, deprecated_code, options_class, schema
 
 E_SIZE = code(
@@ -25,7 +27,10 @@ SIZE_LIMIT = 2**31 - 2**20
 FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 SIGNATURE_KEY = "serving_default"
+FEWEST = 1024
+"""Constants with fewer elements are always stored as they are."""
 _ALIGNMENT = 16
+_FRAME = 4096
 _TENSOR_BYTES = 256  # a generous estimate of what a tensor, an operator or a buffer takes beside its data
 
 
@@ -127,18 +132,19 @@ class Entry:
 class FlatModel:
     """A model under construction; `bytes` and `write` serialise it.
 
-    Equal buffers and equal operator codes are stored once. The result depends on the calls alone.
+    Equal buffers and equal operator codes are stored once. The result depends on the calls alone. What is too large for a file is refused as
+    soon as that is certain: with ``shrink``, large float32 constants count with their size divided by it until they are `settled`.
     """
 
-    def __init__(self, description: str = "") -> None:
-        self.description = description
+    def __init__(self, description: str = "", shrink: int = 1) -> None:
+        self.description, self._shrink, self._judging = description, shrink, True
         self.subgraphs: list[SubGraph] = []
         self.signatures: list[Entry] = []
         self.metadata: list[tuple[str, int]] = []
         self._buffers: list[Any] = [b""]
         self._buffer_index: dict[bytes, int] = {}
         self._codes: dict[tuple[str, int, str], int] = {}
-        self._size = 4096
+        self._size = _FRAME
 
     def subgraph(self, name: str) -> SubGraph:
         """Add a subgraph; the first is the main one."""
@@ -148,10 +154,11 @@ class FlatModel:
     def buffer(self, data: Any) -> int:
         """The index of the buffer with these bytes (`TensorData`, an array or bytes); `Diagnostic` E0510 when it becomes too large.
 
-        The size is checked before the bytes are read.
+        What is too large by itself is refused before its bytes are read.
         """
         size = data.nbytes if isinstance(data, TensorData | np.ndarray) else len(data)
-        self.reserve(size)
+        least = self._least(data, size)
+        self._judge(least)
         raw = data.raw() if isinstance(data, TensorData) else np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data
         if size:
             raw = memoryview(raw).cast("B") if not isinstance(raw, bytes) else raw
@@ -160,31 +167,48 @@ class FlatModel:
         digest = hashlib.blake2b(raw, digest_size=20).digest()
         index = self._buffer_index.get(digest)
         if index is None:
+            self._judge(self._size + least)
             index = self._buffer_index[digest] = len(self._buffers)
             self._buffers.append(raw)
-            self._size += size + _ALIGNMENT
+            self._size += least + _ALIGNMENT
         return index
 
     def content(self, buffer: int) -> Any:
         """The bytes of a buffer."""
         return self._buffers[buffer]
 
-    def drop_unused(self) -> None:
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """While constants are stored in fewer bits nothing is refused; then unused buffers go and sizes count as they are (E0510)."""
+        self._judging = False
+        yield
+        self._judging, self._shrink = True, 1
+        self._drop_unused()
+        self._size = _FRAME + sum(len(data) + _ALIGNMENT for data in self._buffers[1:])
+        self._judge(self._size)
+
+    def _drop_unused(self) -> None:
         """Forget the buffers that no tensor and no metadata uses."""
         used = sorted({0, *(t.buffer for g in self.subgraphs for t in g.tensors), *(buffer for _, buffer in self.metadata)})
         places = {old: new for new, old in enumerate(used)}
-        self._size -= sum(len(data) + _ALIGNMENT for i, data in enumerate(self._buffers) if i not in places)
         self._buffers = [self._buffers[i] for i in used]
         self._buffer_index = {digest: places[i] for digest, i in self._buffer_index.items() if i in places}
         self.metadata = [(name, places[buffer]) for name, buffer in self.metadata]
         for graph in self.subgraphs:
             graph.tensors[:] = [replace(t, buffer=places[t.buffer]) for t in graph.tensors]
 
-    def reserve(self, size: int) -> None:
-        """Raise `Diagnostic` E0510 when so many further bytes are too many."""
-        if self._size + size > SIZE_LIMIT:
-            gigabytes = (self._size + size) / 1e9
-            raise Diagnostic(E_SIZE, f"the model needs more than {gigabytes:.2f} GB", hint="store the weights as float16 or int8")
+    def _least(self, data: Any, size: int) -> int:
+        """The fewest bytes that data can take in the file."""
+        floats = isinstance(data, TensorData) and data.dtype is DType.FLOAT or isinstance(data, np.ndarray) and data.dtype == np.float32
+        return size // self._shrink if floats and size >= 4 * FEWEST else size
+
+    def admit(self, data: TensorData) -> None:
+        """Raise `Diagnostic` E0510 when data alone is too large for a file; it is not read."""
+        self._judge(self._least(data, data.nbytes))
+
+    def _judge(self, size: int) -> None:
+        if self._judging and size > SIZE_LIMIT:
+            raise Diagnostic(E_SIZE, f"the model needs more than {size / 1e9:.2f} GB", hint="store the weights as float16, int8 or int4")
 
     def operator_code(self, name: str, version: int, custom: str = "") -> int:
         """The index of an operator code."""
@@ -208,7 +232,7 @@ class FlatModel:
         import flatbuffers
 
         items = sum(len(g.tensors) + len(g.operators) for g in self.subgraphs) + len(self._buffers)
-        self.reserve(items * _TENSOR_BYTES)
+        self._judge(self._size + items * _TENSOR_BYTES)
         builder = flatbuffers.Builder(self._size + items * _TENSOR_BYTES)
         builder.Finish(self._model().Pack(builder), file_identifier=FILE_IDENTIFIER)
         return memoryview(builder.Bytes)[builder.Head() :]

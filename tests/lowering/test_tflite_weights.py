@@ -22,6 +22,7 @@ from edgec.ir.ops.matmul import Gemm, MatMul
 from edgec.ir.types import TensorType
 from edgec.lowering.artifact import Artifact
 from edgec.lowering.registry import backend
+from edgec.lowering.tflite import writer
 from edgec.lowering.tflite.weights import quantised_in_blocks, quantised_symmetrically
 from tests.lowering.tflite_quantized_graphs import lowered, run
 
@@ -196,3 +197,35 @@ def test_the_same_bytes_twice(tmp_path: Path) -> None:
 def test_unknown_settings_are_refused(option: str, value: str) -> None:
     with pytest.raises(Diagnostic, match=option):
         backend("tflite").options({option: value})
+
+
+def test_the_limit_of_the_file_is_judged_by_what_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, _ = single(Gemm(transB=1), (1, 1024), numbers(512, 1024), numbers(512))
+    written = {w: size_of(lowered(model, weights=w)[0], tmp_path) for w in ("keep", "f16", "int8", "int4")}
+    for weights, size in written.items():
+        monkeypatch.setattr(writer, "SIZE_LIMIT", size + 16384)  # the estimate of what stands beside the data is generous
+        assert size_of(lowered(model, weights=weights)[0], tmp_path) == size
+        monkeypatch.setattr(writer, "SIZE_LIMIT", size - 16384)
+        with pytest.raises(Diagnostic) as caught:
+            size_of(lowered(model, weights=weights)[0], tmp_path)
+        assert caught.value.code == "E0510"
+
+
+def test_weights_that_stay_are_judged_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = numbers(512, 1024)
+    weight[0, 0] = np.inf  # has no scale and is no float16 number
+    model, _ = single(Gemm(transB=1), (1, 1024), weight, numbers(512))
+    monkeypatch.setattr(writer, "SIZE_LIMIT", weight.nbytes // 2)
+    with pytest.raises(Diagnostic) as caught:
+        lowered(model, weights="int8")
+    assert caught.value.code == "E0510"
+
+
+def test_equal_weights_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = numbers(512, 512)
+    g = Graph()
+    x = g.add_input("x", TensorType(DType.FLOAT, (1, 512)))
+    first = g.add(Gemm(transB=1), x, constant(weight))
+    g.set_outputs([g.add(Gemm(transB=1), first, constant(weight.copy()))], ["y"])
+    monkeypatch.setattr(writer, "SIZE_LIMIT", weight.nbytes + 16384)
+    lowered(Model(g))
