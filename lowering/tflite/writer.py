@@ -132,8 +132,8 @@ class Entry:
 class FlatModel:
     """A model under construction; `bytes` and `write` serialise it.
 
-    Equal buffers and equal operator codes are stored once. The result depends on the calls alone. What is too large for a file is refused as
-    soon as that is certain: with ``shrink``, large float32 constants count with their size divided by it until they are `settled`.
+    Equal buffers and equal operator codes are stored once. The result depends on the calls alone. What is too large for a file is refused
+    as soon as that is certain: with ``shrink``, large float32 constants count with their size divided by it until they are `settled`.
     """
 
     def __init__(self, description: str = "", shrink: int = 1) -> None:
