@@ -82,18 +82,39 @@ def flash_rows(size: int, capacity: int) -> int:
     return max(capacity // (4 * size + 2), 1)
 
 
-def convolution_intensity(channels: int, size: int, taps: int, element_bytes: float, filters: int | None = None) -> float:
-    """Operations per byte of a convolution with equal spatial sizes that touches operand, weights and result once.
+def convolution_work(channels: int, size: int, taps: int, filters: int | None = None, batch: int = 1) -> tuple[int, int]:
+    """Operations, and elements of operand, weights and result, of a convolution with equal spatial sizes.
 
-    2 C K k² HW / (bytes (C HW + K C k² + K HW)).
+    2 B C K k² HW operations and B C HW + K C k² + B K HW elements.
+
+    Args:
+        channels: C.
+        size: H and W.
+        taps: k².
+        filters: K; as many as channels when None.
+        batch: B.
     """
     filters = channels if filters is None else filters
-    area = size * size
-    elements = channels * area + filters * channels * taps + filters * area
-    return 2 * channels * filters * taps * area / (element_bytes * elements)
+    area = batch * size * size
+    return 2 * channels * filters * taps * area, channels * area + filters * channels * taps + filters * area
 
 
-def depthwise_intensity(channels: int, size: int, taps: int, element_bytes: float) -> float:
+def depthwise_work(channels: int, size: int, taps: int, batch: int = 1) -> tuple[int, int]:
+    """The same for a depthwise convolution: 2 B C k² HW operations and 2 B C HW + C k² elements."""
+    area = batch * size * size
+    return 2 * channels * taps * area, 2 * channels * area + channels * taps
+
+
+def convolution_intensity(channels: int, size: int, taps: int, element_bytes: float, filters: int | None = None, batch: int = 1) -> float:
+    """Operations per byte of a convolution with equal spatial sizes that touches operand, weights and result once.
+
+    2 B C K k² HW / (bytes (B C HW + K C k² + B K HW)).
+    """
+    flops, elements = convolution_work(channels, size, taps, filters, batch)
+    return flops / (element_bytes * elements)
+
+
+def depthwise_intensity(channels: int, size: int, taps: int, element_bytes: float, batch: int = 1) -> float:
     """The same for a depthwise convolution."""
-    area = size * size
-    return 2 * channels * taps * area / (element_bytes * (2 * channels * area + channels * taps))
+    flops, elements = depthwise_work(channels, size, taps, batch)
+    return flops / (element_bytes * elements)
