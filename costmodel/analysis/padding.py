@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+
+import numpy as np
 
 Price = Callable[[int], float]
 
@@ -15,8 +19,32 @@ def padding_overhead(lengths: Sequence[int]) -> Fraction:
     >>> padding_overhead([4, 2, 2])
     Fraction(1, 3)
     """
-    longest = max(lengths, default=0)
-    return 1 - Fraction(sum(lengths), len(lengths) * longest) if longest else Fraction(0)
+    return bucket_padding(Counter(lengths), (max(lengths, default=0),))
+
+
+def bucket_padding(lengths: Mapping[int, int], limits: Sequence[int]) -> Fraction:
+    """The share of padding when every item is padded to the first limit that holds it: 1 - ΣL / Σ padded L.
+
+    Args:
+        lengths: how many items have each length.
+        limits: ascending, the last one no shorter than any item.
+
+    >>> bucket_padding({4: 1, 2: 2}, (4,)), bucket_padding({4: 1, 2: 2}, (2, 4))
+    (Fraction(1, 3), Fraction(0, 1))
+    """
+    padded = sum(count * bucket_of(length, limits) for length, count in lengths.items())
+    return 1 - Fraction(sum(length * count for length, count in lengths.items()), padded) if padded else Fraction(0)
+
+
+def bucket_of(length: int, limits: Sequence[int]) -> int:
+    """The first of ascending limits that holds an item of this length."""
+    return limits[bisect_left(limits, length)]
+
+
+def expected_price(lengths: Mapping[int, float], limits: Sequence[int], price: Price) -> float:
+    """What an item costs on average when it is padded to the first limit that holds it."""
+    total = sum(lengths.values())
+    return sum(weight * price(bucket_of(length, limits)) for length, weight in lengths.items()) / total if total else 0.0
 
 
 @dataclass(frozen=True)
@@ -54,14 +82,17 @@ def best_buckets(lengths: Mapping[int, float], count: int, price: Price | None =
     before = [0.0]
     for weight in weights:
         before.append(before[-1] + weight)
-    best: list[float] = [0.0, *([float("inf")] * len(sizes))]
+    sums = np.asarray(before)
+    best = np.full(len(sizes) + 1, np.inf)
+    best[0] = 0.0
     cuts: list[list[int]] = []
     for _ in range(min(count, len(sizes))):
-        row, chosen = [0.0], [0]
+        row, chosen = np.zeros_like(best), [0]
         for last in range(1, len(sizes) + 1):
-            found = min((best[i] + prices[last - 1] * (before[last] - before[i]), i) for i in range(last))
-            row.append(found[0])
-            chosen.append(found[1])
+            totals = best[:last] + prices[last - 1] * (sums[last] - sums[:last])
+            cut = int(totals.argmin())
+            row[last] = totals[cut]
+            chosen.append(cut)
         best = row
         cuts.append(chosen)
     chosen_limits: list[int] = []
@@ -73,10 +104,6 @@ def best_buckets(lengths: Mapping[int, float], count: int, price: Price | None =
         position = chosen[position]
     kept = tuple(sorted(set(chosen_limits)))
     total = before[-1]
-    used = sum(weight * _limit(size, kept) for size, weight in zip(sizes, weights, strict=True))
+    used = sum(weight * bucket_of(size, kept) for size, weight in zip(sizes, weights, strict=True))
     mean = sum(size * weight for size, weight in zip(sizes, weights, strict=True))
-    return Buckets(kept, best[-1] / total, 1.0 - mean / used)
-
-
-def _limit(size: int, limits: Sequence[int]) -> int:
-    return next(limit for limit in limits if limit >= size)
+    return Buckets(kept, float(best[-1]) / total, 1.0 - mean / used)

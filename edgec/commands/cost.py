@@ -35,6 +35,15 @@ def cost(
         list[str] | None,
         typer.Option("--sweep", metavar="NAME=LOW:HIGH[:STEP]", help="Sweep a dimension, or core or memory: the clocks, as factors."),
     ] = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option("--lengths", metavar="FILE|N,N…", help="Lengths of items: a file with a length, or length,count, a line, or a list."),
+    ] = None,
+    length_dim: Annotated[
+        str | None, typer.Option("--length-dim", metavar="NAME", help="The dimension that has these lengths, if there are several.")
+    ] = None,
+    length_multiple: Annotated[int, typer.Option("--length-multiple", min=1, help="Bucket limits are multiples of this.")] = 1,
+    buckets: Annotated[int, typer.Option("--buckets", min=1, help="At most so many buckets of lengths.")] = 4,
     symbolic: Annotated[bool, typer.Option("--symbolic", help="Print work and memory in closed form.")] = False,
     explain_fusion: Annotated[bool, typer.Option("--explain-fusion", help="Show what every fused kernel saves, and why.")] = False,
     phases: Annotated[
@@ -69,6 +78,10 @@ def cost(
         explain_fusion=explain_fusion,
         phases=phases,
         priority=priority,
+        lengths=lengths,
+        length_dim=length_dim,
+        length_multiple=length_multiple,
+        buckets=buckets,
         top=top,
         html=html,
         as_json=json,

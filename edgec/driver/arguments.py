@@ -15,6 +15,11 @@ E_USAGE = code(
 )
 
 
+CLOCKS = ("core", "memory")  # what a sweep may scale instead of a dimension
+CLOCK_STEPS = 13
+MOST_POINTS = 1024
+
+
 def usage_error(message: str, where: str = "", hint: str = "") -> Diagnostic:
     """A mistake on the command line."""
     return Diagnostic(E_USAGE, message, where, hint)
@@ -62,6 +67,34 @@ def parse_ranges(items: Sequence[str]) -> dict[str, tuple[int, int]]:
             raise usage_error(f"the range {low}:{high} of '{name}' is empty", "--range", f"write {name}={high}:{low}")
         found[name] = (low, high)
     return found
+
+
+def parse_sweep(text: str) -> tuple[str, list[float]]:
+    """``batch=1:64``, ``batch=8:64:8``, or ``core=0.5:1.5``.
+
+    >>> parse_sweep("batch=1:4")
+    ('batch', [1, 2, 3, 4])
+    >>> parse_sweep("sequence=32:128:32")[1]
+    [32, 64, 96, 128]
+    """
+    name, _, span = text.partition("=")
+    form = "write NAME=LOW:HIGH or NAME=LOW:HIGH:STEP, such as batch=1:64"
+    pieces = span.split(":")
+    if not name.strip() or len(pieces) not in (2, 3):
+        raise usage_error(f"'{text}' is no sweep", "--sweep", form)
+    try:
+        numbers = [float(piece) for piece in pieces]
+    except ValueError:
+        raise usage_error(f"'{text}' is no sweep", "--sweep", form) from None
+    low, high = numbers[:2]
+    if not 0 < low <= high < float("inf"):
+        raise usage_error(f"the sweep {pieces[0]}:{pieces[1]} is empty or not positive", "--sweep", form)
+    if name.strip() in CLOCKS:
+        return name.strip(), [low + (high - low) * i / (CLOCK_STEPS - 1) for i in range(CLOCK_STEPS)]
+    step = numbers[2] if len(numbers) == 3 else 1.0
+    if step <= 0 or any(n != int(n) for n in numbers) or (high - low) / step >= MOST_POINTS:
+        raise usage_error(f"'{text}' is not a sweep of at most {MOST_POINTS} whole numbers", "--sweep", form)
+    return name.strip(), list(range(int(low), int(high) + 1, int(step)))
 
 
 def parse_options(items: Sequence[str]) -> dict[str, Any]:

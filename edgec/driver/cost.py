@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import did_you_mean
 from ..optimizing import Settings
-from .arguments import usage_error
+from .arguments import CLOCKS, parse_sweep, usage_error
 from .console import emit
 from .cost_subject import KERNELS, Opened, open_subject
 from .progress import working
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from ..costmodel.predict import Predictor
     from ..ir.graph import Graph
 
-CLOCKS = ("core", "memory")
-CLOCK_STEPS = 13
-MOST_POINTS = 1024
 REPORT = "edgec.cost-report/1"
 
 
@@ -44,6 +41,10 @@ class Request:
     explain_fusion: bool = False
     phases: str | None = None
     priority: str | None = None
+    lengths: str | None = None
+    length_dim: str | None = None
+    length_multiple: int = 1
+    buckets: int = 4
     top: int = 12
     html: Path | None = None
     as_json: bool = False
@@ -55,18 +56,22 @@ def cost(path: Path, request: Request, settings: Settings) -> None:
     Raises:
         Diagnostic: what reading, the passes and predictions raise; E0801 for options that contradict each other.
     """
+    from .cost_lengths import parse_lengths
     from .cost_text import cost_text, symbolic_text
 
     if not request.targets and not request.symbolic:
         raise usage_error("no target", "--target", "name hardware that `edgec targets` lists, or give --symbolic")
+    if request.lengths is not None and not request.targets:
+        raise usage_error("lengths are priced on a target", "--lengths", "give --target")
     if request.kernels not in KERNELS:
         raise usage_error(f"there is no kind of kernels '{request.kernels}'", "--kernels", did_you_mean(request.kernels, list(KERNELS)))
     sweeps = [parse_sweep(text) for text in request.sweeps]
     weights = parse_priority(request.priority) if request.priority else None
+    lengths = parse_lengths(request.lengths) if request.lengths is not None else None
     with working(f"pricing {path.name}"):
         opened = open_subject(path, settings, request.freeze, request.optimize)
         closed = symbolic_facts(opened, request.precision) if request.symbolic else None
-        documents = [_document(opened, name, request, sweeps, weights) for name in request.targets]
+        documents = [_document(opened, name, request, sweeps, weights, lengths) for name in request.targets]
     _add_choices(documents)
     if closed is not None:
         for document in documents:
@@ -92,13 +97,19 @@ def _write_page(opened: Opened, documents: Sequence[Mapping[str, Any]], path: Pa
 
 # -- one target --------------------------------------------------------------------------------------------------------
 def _document(
-    opened: Opened, name: str, request: Request, sweeps: Sequence[tuple[str, list[float]]], weights: Weights | None
+    opened: Opened,
+    name: str,
+    request: Request,
+    sweeps: Sequence[tuple[str, list[float]]],
+    weights: Weights | None,
+    lengths: Mapping[int, int] | None,
 ) -> dict[str, Any]:
     from ..costmodel.analysis.analyse import analyse
     from ..costmodel.analysis.subject import Subject, open_target
     from ..costmodel.calibrated import CalibratedTarget
     from ..costmodel.predict import engine_of
     from ..costmodel.roofline import Setting
+    from .cost_lengths import length_symbol, padding_facts
 
     target = open_target(name)
     kind = request.kernels
@@ -115,12 +126,17 @@ def _document(
     predictor = subject.predictor()
     wanted = parse_phases(request.phases) if request.phases else None
     point = _point(opened, predictor, request, sweeps, wanted)
+    length = length_symbol(subject, predictor, request.length_dim) if lengths else ""
+    if lengths:
+        point.setdefault(length, -(-max(lengths) // request.length_multiple) * request.length_multiple)
     prediction = predictor.predict(point)
     analysis = analyse(subject, point, predictor=predictor, prediction=prediction, weights=weights)
     analysis["kernels"] = kind
     analysis["sweeps"] = [_sweep(subject, predictor, point, symbol, values) for symbol, values in sweeps]
     if wanted is not None:
         analysis["phases"] = _phases(opened, predictor, wanted, request.precision)
+    if lengths:
+        analysis["padding"] = padding_facts(subject, predictor, point, length, lengths, request.buckets, request.length_multiple)
     analysis["choices"] = _choices(subject, point)
     facts = prediction.to_json()
     operators = _operators(opened.graph, subject.kernels)
@@ -265,34 +281,6 @@ def _closed(dim: Any) -> Any:
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
-def parse_sweep(text: str) -> tuple[str, list[float]]:
-    """``batch=1:64``, ``batch=8:64:8``, or ``core=0.5:1.5``.
-
-    >>> parse_sweep("batch=1:4")
-    ('batch', [1, 2, 3, 4])
-    >>> parse_sweep("sequence=32:128:32")[1]
-    [32, 64, 96, 128]
-    """
-    name, _, span = text.partition("=")
-    form = "write NAME=LOW:HIGH or NAME=LOW:HIGH:STEP, such as batch=1:64"
-    pieces = span.split(":")
-    if not name.strip() or len(pieces) not in (2, 3):
-        raise usage_error(f"'{text}' is no sweep", "--sweep", form)
-    try:
-        numbers = [float(piece) for piece in pieces]
-    except ValueError:
-        raise usage_error(f"'{text}' is no sweep", "--sweep", form) from None
-    low, high = numbers[:2]
-    if not 0 < low <= high < float("inf"):
-        raise usage_error(f"the sweep {pieces[0]}:{pieces[1]} is empty or not positive", "--sweep", form)
-    if name.strip() in CLOCKS:
-        return name.strip(), [low + (high - low) * i / (CLOCK_STEPS - 1) for i in range(CLOCK_STEPS)]
-    step = numbers[2] if len(numbers) == 3 else 1.0
-    if step <= 0 or any(n != int(n) for n in numbers) or (high - low) / step >= MOST_POINTS:
-        raise usage_error(f"'{text}' is not a sweep of at most {MOST_POINTS} whole numbers", "--sweep", form)
-    return name.strip(), list(range(int(low), int(high) + 1, int(step)))
-
-
 def parse_phases(text: str) -> dict[str, int]:
     """``prompt=512,generate=128,batch=1``; what is left out is 512, 128 and 1.
 

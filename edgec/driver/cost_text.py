@@ -54,7 +54,14 @@ def cost_text(document: Facts, top: int, every_fusion: bool) -> str:
         "",
         _node_table(document, top),
     ]
-    for section in (_fusion(analysis, every_fusion), _batching(analysis), _sweeps(analysis), _phases(analysis), _advice(analysis)):
+    for section in (
+        _fusion(analysis, every_fusion),
+        _batching(analysis),
+        _sweeps(analysis),
+        _padding(analysis),
+        _phases(analysis),
+        _advice(analysis),
+    ):
         if section:
             lines += ["", *section]
     lines += ["", _priorities(analysis, min(top, 5))] if analysis["priorities"] else []
@@ -164,6 +171,21 @@ def _sweeps(analysis: Facts) -> list[str]:
         ]
         lines += [f"sweep of {sweep['symbol']}", table((sweep["symbol"], "time", "energy", "peak"), rows, right=(0,))]
     return lines
+
+
+def _padding(analysis: Facts) -> list[str]:
+    facts = analysis.get("padding")
+    if facts is None:
+        return []
+    each = f", {facts['batch']} items at a time" if facts["batch"] > 1 else ""
+    head = f"{facts['items']} items, {facts['symbol']} {facts['mean']:.4g} on average and at most {facts['longest']}{each}: time of an item"
+    rows = [
+        (name, ", ".join(map(str, part["limits"])), f"{part['padding']:.2%}", _range(part["seconds"], seconds_text))
+        for name, part in (("to the longest", facts["before"]), (f"best of {len(facts['after']['limits'])} buckets", facts["after"]))
+    ]
+    rows.append(("not at all", "", "0.00%", _range(facts["unpadded"], seconds_text)))
+    saved = f"buckets save {facts['saved']:.1%} of the time; the padding to the longest is {facts['before']['padding_exact']}"
+    return [head, table(("padded", "limits", "padding", "time"), rows, right=(2,)), saved]
 
 
 def _phases(analysis: Facts) -> list[str]:
