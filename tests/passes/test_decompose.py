@@ -16,10 +16,12 @@ from edgec.ir.interpreter import interpret
 from edgec.ir.ops.activation import Celu, Gelu, Mish, PRelu, Relu, Shrink, Swish
 from edgec.ir.ops.attention import Attention, RotaryEmbedding
 from edgec.ir.ops.binary import BitShift, Mean, Mod, Sum
+from edgec.ir.ops.detection import RoiAlign
 from edgec.ir.ops.matmul import Einsum, Gemm
 from edgec.ir.ops.normalization import BatchNormalization, GroupNormalization, InstanceNormalization, LayerNormalization, RMSNormalization
 from edgec.ir.ops.quantized_products import ConvInteger, MatMulInteger, QLinearConv
 from edgec.ir.ops.reduction import ReduceL2, ReduceLogSumExp, ReduceMean
+from edgec.ir.ops.scatter import ScatterElements, ScatterND
 from edgec.ir.serial.reader import read_model_bytes
 from edgec.ir.types import TensorType
 from edgec.ir.verifier import verify
@@ -39,6 +41,7 @@ EXPECTED = {
     "decompose-center-crop-pad": 6, "decompose-affine-grid": 4, "inline-onnx-function": 40, "decompose-qlinear-matmul": 8,
     "recurrent-time-first": 3, "recurrent-steps": 8, "decompose-adam": 2, "decompose-stft": 2,
     "decompose-grid-sample": 12, "decompose-compress": 2, "decompose-eye-like": 3, "decompose-lp-normalization": 4, "decompose-col2im": 5,
+    "decompose-roi-align": 3, "scatter-by-comparison": 6, "scatter-by-gathering": 6,
 }  # fmt: skip
 
 
@@ -225,6 +228,36 @@ def test_bit_shift_by_constants() -> None:
     x = np.array([1, 37, 200], np.uint16)
     check("decompose-bit-shift", BitShift("LEFT"), x, np.array([3, 2, 1], np.uint16), constants=(1,))
     check("decompose-bit-shift", BitShift("RIGHT"), x, np.array([3, 2, 1], np.uint16), constants=(1,))
+
+
+@pytest.mark.parametrize("reduction", ["add", "mul", "max", "min"])
+@pytest.mark.parametrize("constants", [(), (1,)], ids=["computed", "constant"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])
+def test_scattered_updates_are_reduced(reduction: str, constants: tuple[int, ...], dtype: Any) -> None:
+    rng = np.random.default_rng(3)
+    rule = "scatter-by-gathering" if constants else "scatter-by-comparison"
+    data, updates = (rng.integers(-6, 6, shape).astype(dtype) for shape in ((4, 5, 3), (4, 2, 3)))
+    places = rng.integers(-5, 5, (4, 2, 3))
+    places[:, 1] = places[:, 0]  # at least two updates of a place
+    check(rule, ScatterElements(axis=1, reduction=reduction), data, places, updates, constants=constants)
+    points = np.array([[0, 1], [-1, -1], [0, 1], [3, 4], [0, -4]])
+    check(rule, ScatterND(reduction=reduction), data, points, rng.integers(-6, 6, (5, 3)).astype(dtype), constants=constants)
+
+
+def test_few_updates_of_many_places_are_gathered() -> None:
+    data, places, updates = np.zeros((3000, 4), np.float32), np.arange(0, 3000).reshape(-1, 1), reals(3000, 4)
+    check("scatter-by-gathering", ScatterND(reduction="add"), data, places, updates, constants=(1,))
+    graph = single(ScatterND(reduction="add"), [data, places, updates])
+    assert not apply_rules(graph, [DECOMPOSITIONS["scatter-by-comparison"].rule], Context()).modified
+
+
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("transformation", ["half_pixel", "output_half_pixel"])
+def test_regions_with_symbolic_dimensions(mode: str, transformation: str) -> None:
+    corners = np.array([[0, 0, 9, 9], [-3, -2, 4, 5.5], [3.2, 1.1, 3.3, 14], [20, 20, 22, 22]], np.float32)
+    op = RoiAlign(transformation, mode, 3, 2, 2, 0.8)
+    owners = np.array([0, 1, 1, 0])
+    check("decompose-roi-align", op, reals(2, 5, 8, 7), corners, owners, symbolic=("0.0", "0.1", "1.0", "2.0"), rtol=1e-4)
 
 
 def test_quantised_convolutions() -> None:
