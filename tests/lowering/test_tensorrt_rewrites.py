@@ -1,0 +1,66 @@
+"""What TensorRT refuses and is respelled for it: built for SM86, and compared with the operator itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorrt_rtx")
+
+import edgec
+from edgec.ir.interpreter import interpret
+from edgec.ir.model import Model
+from edgec.ir.op import Op
+from edgec.ir.ops.pooling import AveragePool, LpPool, MaxPool
+from tests.passes.decomposing import single
+
+
+def built(folder: Path, op: Op, *operands: Any, outputs: int = 1, constants: tuple[int, ...] = ()) -> dict[str, Any]:
+    """What the typed model gives, an engine having been built from it; the shapes and element types are those of the operator."""
+    graph = single(op, list(operands), outputs, constants)
+    feeds = {f"x{i}": array for i, array in enumerate(operands) if array is not None and i not in constants}
+    expected = interpret(graph, feeds)
+    bundle = edgec.compile(Model(graph), target="tensorrt", output=folder / "bundle", options={"optimization_level": 0})
+    assert [engine["capabilities"] for engine in bundle.manifest["lowering"]["engines"]] == [["SM86"]]
+    found = edgec.load_bundle(bundle.folder, reference=True).run(feeds)
+    for name, want in expected.items():
+        assert found[name].dtype == want.dtype and found[name].shape == want.shape
+        np.testing.assert_allclose(found[name], want, rtol=1e-5, atol=1e-5, err_msg=name)
+    return found
+
+
+def image(*shape: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("attributes", [{}, {"pads": (1, 1, 1, 1), "strides": (2, 2)}, {"dilations": (2, 2), "ceil_mode": 1}])
+def test_places_of_the_greatest_elements(tmp_path: Path, order: int, attributes: dict[str, Any]) -> None:
+    x = np.round(image(2, 3, 7, 6) * 2)  # with equal elements
+    built(tmp_path, MaxPool((3, 2), storage_order=order, **attributes), x, outputs=2)
+
+
+def test_places_lie_inside_the_image(tmp_path: Path) -> None:
+    x = np.full((1, 1, 3, 3), -np.inf, np.float32)
+    op = MaxPool((2, 2), pads=(1, 1, 1, 1), strides=(2, 2))
+    graph = single(op, [x], 2)
+    bundle = edgec.compile(Model(graph), target="tensorrt", output=tmp_path / "bundle")
+    places = edgec.load_bundle(bundle.folder, reference=True).run({"x0": x})["y1"]
+    np.testing.assert_array_equal(places, [[[[0, 1], [3, 4]]]])
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        MaxPool((60, 20), dilations=(3, 2), strides=(5, 4)),
+        AveragePool((3, 5), dilations=(2, 2), pads=(1, 0, 2, 3), ceil_mode=1, strides=(3, 2)),
+        AveragePool((3, 5), dilations=(2, 2), pads=(1, 0, 2, 3), count_include_pad=1),
+        LpPool((3, 4), p=3, dilations=(2, 2)),
+    ],
+    ids=["wide", "average", "with pads", "powers"],
+)
+def test_spread_windows_are_folded_along_one_axis_after_another(tmp_path: Path, op: Op) -> None:
+    built(tmp_path, op, image(1, 2, 200, 60))
