@@ -27,6 +27,7 @@ from ...passes.decompose.terms import Terms
 from ...passes.rewriter import Rewriter
 from ..backend import E_REFUSED
 from ..openvino.rewrites.small_floats import GRIDS, Grid, on_grid
+from .exponents import power_of_two
 
 CARRIERS = {
     DType.DOUBLE: DType.FLOAT,
@@ -37,11 +38,12 @@ CARRIERS = {
     DType.UINT32: DType.INT64,
     DType.UINT64: DType.INT64,
     **dict.fromkeys((DType.INT2, DType.UINT2, DType.INT4, DType.UINT4), DType.INT32),
-    **dict.fromkeys((*GRIDS, DType.FLOAT4E2M1), DType.FLOAT),
+    **dict.fromkeys((*GRIDS, DType.FLOAT4E2M1, DType.FLOAT8E8M0), DType.FLOAT),
 }
 QUANTISED = frozenset((DType.INT8, DType.UINT8, DType.INT4, DType.FLOAT8E4M3FN, DType.FLOAT4E2M1))
 """What stays as it is between QuantizeLinear and DequantizeLinear."""
 FLOAT4 = Grid(1, 0, 6.0)
+ROUNDED = (*GRIDS, DType.FLOAT4E2M1, DType.FLOAT8E8M0)
 STAYING = frozenset(
     "Identity Reshape Flatten Squeeze Unsqueeze Transpose Concat Split Slice Gather GatherElements GatherND Expand Tile Where Pad Max Min "
     "Clip Relu Sign Mod ScatterElements ScatterND ReduceMax ReduceMin TopK OneHot Trilu MaxPool DepthToSpace SpaceToDepth CenterCropPad "
@@ -69,7 +71,7 @@ def carry(graph: Graph) -> Carried:
     narrow = {v: dtype for v in (*graph.values(), *graph.constants()) if (dtype := _dtype(v.type)) is not None and _goes(v, dtype)}
     nodes = list(graph.walk())
     for node in nodes:
-        if isinstance(node.op, Cast) and node.outputs[0] in narrow and node.op.to in (*GRIDS, DType.FLOAT4E2M1):
+        if isinstance(node.op, Cast) and node.outputs[0] in narrow and node.op.to in ROUNDED:
             _round(node, node.op)
     for value, dtype in narrow.items():
         if value.data is not None:
@@ -108,9 +110,11 @@ def _goes(value: Value, dtype: DType) -> bool:
     """
     if dtype not in CARRIERS:
         return False
+    nodes = [user for user, _ in value.uses if isinstance(user, Node)]
+    if dtype is DType.FLOAT8E8M0:
+        return not any(isinstance(node.op, DequantizeLinear | QuantizeLinear) for node in nodes)
     if dtype not in QUANTISED:
         return True
-    nodes = [user for user, _ in value.uses if isinstance(user, Node)]
     made = value.producer.op if value.producer is not None else None
     if isinstance(made, QuantizeLinear) or any(isinstance(node.op, DequantizeLinear | QuantizeLinear) for node in nodes):
         return False
@@ -159,7 +163,9 @@ def _round(node: Node, op: Cast) -> None:
     assert x is not None
     t = Terms(Rewriter(node, Context()))
     wide = t.cast(x, DType.FLOAT)
-    if op.to is DType.FLOAT4E2M1:
+    if op.to is DType.FLOAT8E8M0:
+        rounded = power_of_two(t, wide, op)
+    elif op.to is DType.FLOAT4E2M1:
         rounded = on_grid(t, t.where(t.apply(IsNaN(), wide), 0.0, wide), FLOAT4, True)
     else:
         rounded = on_grid(t, wide, GRIDS[op.to], bool(op.saturate))

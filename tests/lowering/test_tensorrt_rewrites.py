@@ -11,9 +11,11 @@ import pytest
 pytest.importorskip("tensorrt_rtx")
 
 import edgec
+from edgec.ir.dtypes import DType
 from edgec.ir.interpreter import interpret
 from edgec.ir.model import Model
 from edgec.ir.op import Op
+from edgec.ir.ops.cast import Cast
 from edgec.ir.ops.pooling import AveragePool, LpPool, MaxPool
 from tests.passes.decomposing import single
 
@@ -64,3 +66,18 @@ def test_places_lie_inside_the_image(tmp_path: Path) -> None:
 )
 def test_spread_windows_are_folded_along_one_axis_after_another(tmp_path: Path, op: Op) -> None:
     built(tmp_path, op, image(1, 2, 200, 60))
+
+
+@pytest.mark.parametrize("saturate", [0, 1])
+@pytest.mark.parametrize("mode", ["up", "down", "nearest"])
+def test_powers_of_two_travel_in_float32(tmp_path: Path, mode: str, saturate: int) -> None:
+    x = np.concatenate([np.ldexp(np.full(277, m), np.arange(-149, 128)) for m in (1, 1.25, 1.5, 1.75, 2 - 2**-23)])
+    x = np.concatenate([x.astype(np.float32), -x.astype(np.float32), np.array([0, np.inf, -np.inf, np.nan], np.float32)])
+    op = Cast(to=DType.FLOAT8E8M0, round_mode=mode, saturate=saturate)
+    bundle = edgec.compile(Model(single(op, [x])), target="tensorrt", output=tmp_path / "bundle", options={"optimization_level": 0})
+    found = edgec.load_bundle(bundle.folder, reference=True).run({"x0": x})["y0"]
+    np.testing.assert_array_equal(found.view(np.uint8), op.evaluate(x).view(np.uint8))
+
+
+def test_powers_of_two_come_in(tmp_path: Path) -> None:
+    built(tmp_path, Cast(to=DType.FLOAT), np.arange(256, dtype=np.uint8).view(DType.FLOAT8E8M0.numpy))
