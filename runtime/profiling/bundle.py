@@ -10,12 +10,12 @@ from ...costmodel.calibrated import CalibratedTarget
 from ...costmodel.hardware import Target
 from ...costmodel.predict import Predictor
 from ...costmodel.prediction import GraphPrediction
-from ...ir.diagnostics import Diagnostic
 from ..bundle import Bundle
+from ..bundle_subject import bundle_subject, feeds_by_port, model_path, ort_level, unrunnable
 from ..measure import clock_of, measure
 from ..measure_subject import Subject
 from .fused import sources_by_kernel
-from .timeline import E_UNPROFILED, Event, Profile, sources_of
+from .timeline import Event, Profile, sources_of
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,7 @@ def profile_bundle(
     elif bundle.target == "tflite":
         profile, subject = _tflite(bundle, checked, threads)
     else:
-        raise Diagnostic(
-            E_UNPROFILED, f"bundles of '{bundle.target}' do not run here", str(bundle.folder), "import a profile of the device"
-        )
+        raise unrunnable(bundle)
     seconds = measure(subject.run, clock_of(threads), 0.5).seconds
     prediction = Predictor(subject.schedule, target).predict(subject.bindings) if target is not None else None
     return BundleProfile(profile, tuple(_operators(profile, prediction, target)), seconds, prediction)
@@ -95,14 +93,10 @@ def profile_bundle(
 
 def _ort(bundle: Bundle, feeds: Mapping[str, Any], runs: int, threads: int) -> tuple[Profile, Subject]:
     from ...ir.serial.reader import read_model
-    from ..measure_ort import ort_subject
     from .ort import least_by_node, profile_ort
 
-    path = bundle.folder / bundle.manifest.get("lowering", {}).get("onnx", "model.onnx")
-    level = str(bundle.manifest.get("options", {}).get("optimization") or "all")
-    subject = ort_subject(path, feeds, threads, level)
-    if subject.schedule.free and subject.bindings:
-        subject = ort_subject(path, feeds, threads, level, sizes=subject.bindings)
+    path, level = model_path(bundle), ort_level(bundle)
+    subject = bundle_subject(bundle, feeds, threads)
     raw = profile_ort(path, feeds, runs=runs, threads=threads, level=level, sizes=subject.fixed)
     assert subject.model is not None
     sources = sources_by_kernel(subject.model.graph, read_model(path).graph, bundle.debug["nodes"])
@@ -117,27 +111,16 @@ def _ort(bundle: Bundle, feeds: Mapping[str, Any], runs: int, threads: int) -> t
 def _openvino(bundle: Bundle, feeds: Mapping[str, Any], runs: int, threads: int) -> tuple[Profile, Subject]:
     from .openvino import profile_openvino
 
-    path = bundle.folder / bundle.manifest.get("lowering", {}).get("ir", "model.xml")
-    profile, subject = profile_openvino(path, _by_port(path, feeds), runs=runs, threads=threads)
+    path = model_path(bundle)
+    profile, subject = profile_openvino(path, feeds_by_port(path, feeds), runs=runs, threads=threads)
     return _joined(profile, bundle), subject
-
-
-def _by_port(path: Any, feeds: Mapping[str, Any]) -> dict[str, Any]:
-    """Feeds by the runtime's own names of the inputs, which stand in the order of the signature; unused ones may be missing there."""
-    import openvino
-
-    ports = openvino.Core().read_model(str(path)).inputs
-    names = [port.get_any_name() for port in ports]
-    if all(name in feeds for name in names):
-        return {name: feeds[name] for name in names}
-    return dict(zip(names, feeds.values(), strict=False))
 
 
 def _tflite(bundle: Bundle, feeds: Mapping[str, Any], threads: int) -> tuple[Profile, Subject]:
     from .litert import profile_tflite
 
     xnnpack = bool(bundle.manifest.get("options", {}).get("xnnpack", True))
-    profile, subject = profile_tflite(bundle.folder / "model.tflite", list(feeds.values()), threads=threads, xnnpack=xnnpack)
+    profile, subject = profile_tflite(model_path(bundle), list(feeds.values()), threads=threads, xnnpack=xnnpack)
     return _joined(profile, bundle), subject
 
 
