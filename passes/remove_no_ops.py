@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.ops.activation import Clip, Relu
@@ -16,6 +18,7 @@ from ..ir.ops.binary import Add, Div, Max, Mean, Min, Mul, Pow, Sub, Sum
 from ..ir.ops.cast import Cast, CastLike
 from ..ir.ops.concat import Concat, Pad, Split
 from ..ir.ops.logical import And, Or, Where, Xor
+from ..ir.ops.optional import Optional, OptionalGetElement, OptionalHasElement
 from ..ir.ops.pooling import AveragePool, MaxPool
 from ..ir.ops.random import Dropout
 from ..ir.ops.reshape import Expand, Flatten, Reshape, Squeeze, Tile, Unsqueeze
@@ -23,6 +26,7 @@ from ..ir.ops.resize import Resize
 from ..ir.ops.slice import Slice
 from ..ir.ops.transpose import Transpose
 from ..ir.ops.unary import Abs, Ceil, Floor, Identity, Neg, Not, Round
+from ..ir.types import OptionalType, UnknownType
 from .driver import RulePass
 from .rewriter import Decline, Result, Rewriter, rewrites_op
 from .values import equals_everywhere, uniform_number
@@ -51,6 +55,31 @@ def _same_type(left: Value, right: Value) -> bool:
 def remove_identity(node: Node, b: Rewriter) -> Result:
     """Identity(x) is x."""
     return node.inputs[0]
+
+
+@rewrites_op(OptionalGetElement, name="remove-optional", group=GROUP)
+def remove_optional(node: Node, b: Rewriter) -> Result:
+    """The element of what is no optional is that itself, the element of an optional made of a value is that value."""
+    value = node.inputs[0]
+    if value is None or isinstance(value.type, UnknownType):
+        return None
+    if not isinstance(value.type, OptionalType):
+        return value
+    maker = _producer(node, Optional)
+    if maker is None or not maker.inputs or maker.inputs[0] is None:
+        return None
+    b.credit(maker)
+    return maker.inputs[0]
+
+
+@rewrites_op(OptionalHasElement, name="known-optional", group=GROUP)
+def known_optional(node: Node, b: Rewriter) -> Result:
+    """Whether an optional that is made here has an element."""
+    maker = _producer(node, Optional) if node.inputs else None
+    if maker is None:
+        return None
+    b.credit(maker)
+    return b.constant(np.array(bool(maker.inputs) and maker.inputs[0] is not None))
 
 
 @rewrites_op(Dropout, name="remove-dropout", group=GROUP)

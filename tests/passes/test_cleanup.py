@@ -19,6 +19,7 @@ from edgec.ir.ops.cast import Cast
 from edgec.ir.ops.concat import Concat
 from edgec.ir.ops.control import If
 from edgec.ir.ops.gather import Gather
+from edgec.ir.ops.optional import Optional, OptionalGetElement, OptionalHasElement
 from edgec.ir.ops.random import Dropout
 from edgec.ir.ops.reduction import ReduceMean
 from edgec.ir.ops.region import Region
@@ -373,3 +374,16 @@ def test_three_thousand_nodes_are_cleaned_within_the_budget():
     seconds = time.process_time() - began
     assert len(graph) < 1600
     assert seconds < 1.5, f"{seconds:.2f} s"
+
+
+def test_optionals_that_are_none():
+    graph = new_graph((3,))
+    x = graph.inputs[0]
+    held = graph.add(Optional(), x)
+    element = graph.add(OptionalGetElement(), held)
+    graph.set_outputs([graph.add(OptionalGetElement(), element), graph.add(OptionalHasElement(), held)], ["y", "z"])
+    run_passes(graph, cleanup_pipeline())
+    found = interpret(graph, {"x": np.ones(3, np.float32)})
+    assert not ops(graph) or set(ops(graph)) <= {"Identity"}
+    np.testing.assert_array_equal(found["y"], np.ones(3, np.float32))
+    assert found["z"].dtype == np.bool_ and found["z"].shape == () and bool(found["z"])
