@@ -23,12 +23,12 @@ _ERROR_CODE = re.compile(r"Error Code \d+: (?P<told>.*)", re.S)
 _SOURCE = re.compile(r"\s+In \w+ at \S+(?:\.cpp|\.h):\d+\)?$|\[\S+\.(?:h|cpp):\d+: \w+\] ")
 # What the library's words tell about the kind of obstacle; the first kind that fits decides.
 _KINDS = {
-    "dynamic-shape": ("shape constraints", "optimization profile"),
+    "dynamic-shape": ("shape constraints", "optimization profile", "is a shape tensor and must have type"),
     "dynamic-parameter": ("build-time constant", "an initializer", "is_weights", "shape tensor"),
     "dtype": ("HW-specific datatypes", "data type", "date type", "datatype", "input type", " type "),
     "operator": ("no importer", "lugin", "no runners"),
     "rank": ("rank", "nbDims"),
-    "control-flow": ("tScope",),
+    "control-flow": ("tScope", "newNodeOrder"),
 }
 _CODES = {
     "UNSUPPORTED_NODE_ATTR": "attribute",

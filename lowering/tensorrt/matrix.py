@@ -13,10 +13,11 @@ from ...ir.op import OPS, Opaque
 from ...ir.ops.activation import Gelu
 from ...ir.ops.attention import Attention
 from ...ir.ops.conv import Conv, ConvTranspose
-from ...ir.ops.detection import NonMaxSuppression
+from ...ir.ops.detection import NonMaxSuppression, RoiAlign
 from ...ir.ops.matmul import Gemm, MatMul
 from ...ir.ops.normalization import GroupNormalization, InstanceNormalization, LayerNormalization, RMSNormalization
 from ...ir.ops.quantize import DequantizeLinear, QuantizeLinear
+from ...ir.ops.selection import NonZero
 from ...passes.context import Context
 from ...passes.decompose.base import DECOMPOSITIONS
 from ...passes.manager import run_passes
@@ -57,10 +58,20 @@ def _symmetric(node: Node) -> str | None:
     return None
 
 
+def _sampled(node: Node) -> str | None:
+    assert isinstance(node.op, RoiAlign)
+    return None if node.op.sampling_ratio > 0 else "how many samples a bin has depends on its region"
+
+
 ONE_RESULT = Condition("attribute", _one_output, "the normalised tensor is the only result used")
 SYMMETRIC = Condition("attribute", _symmetric, "int8, int4 or float8 with zero point 0")
 FITTING = Condition("attribute", _attention, "equal head sizes of keys and values, no softcap, one result")
-NO_RUNNER = Condition("operator", lambda node: "the parser takes it and the builder of TensorRT-RTX has no kernel for it", "none")
+NO_RUNNER = Condition(
+    "operator",
+    lambda node: "how long its result is depends on the data, and TensorRT-RTX has no kernel that makes such results",
+    "none",
+)
+SAMPLED = Condition("dynamic-shape", _sampled, "a fixed number of samples in a bin")
 
 STATED = (
     Support(LayerNormalization, "decomposed", REAL, None, "7.0", "8.5", _API.format("8.5") + ": no normalisation layer; reductions and "
@@ -78,7 +89,11 @@ STATED = (
     Support(QuantizeLinear, "native", REAL, SYMMETRIC, "", "", PROBE, "probe"),
     Support(DequantizeLinear, "native", CARRIED, SYMMETRIC, "", "", PROBE, "probe"),
     Support(Attention, "partial", REAL, FITTING, "", "", PROBE, "probe"),
-    Support(NonMaxSuppression, "none", frozenset(), NO_RUNNER, "", "", PROBE, "probe"),
+    *(Support(op, "none", frozenset(), NO_RUNNER, "1.0", "1", PROBE, "probe") for op in (NonMaxSuppression, NonZero)),
+    Support(NonMaxSuppression, "native", REAL, None, "8.5", "", _API.format("8.5") + ": INMSLayer", "document"),
+    Support(NonZero, "native", None, None, "8.5", "", _API.format("8.5") + ": INonZeroLayer", "document"),
+    Support(RoiAlign, "decomposed", REAL, SAMPLED, "1.0", "1", PROBE + ": the plugin that the parser asks for is missing", "probe"),
+    Support(RoiAlign, "native", REAL, None, "8.5", "", _API.format("8.5") + ": ROIAlign plugin", "document"),
     *(
         Support(op, "native", types, None, "", "", PROBE + ": SM75 builds products in float16 only", "probe", where)
         for op in (Gemm, MatMul, Conv, ConvTranspose)

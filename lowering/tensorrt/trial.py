@@ -26,6 +26,8 @@ PRODUCTS = frozenset("Gemm MatMul Conv ConvTranspose".split())
 """Those that only GPUs before SM80 refuse."""
 QUANTISERS = frozenset("QuantizeLinear DequantizeLinear".split())
 """Those that only some GPUs refuse, for some element types."""
+COUNTED = frozenset("NonMaxSuppression NonZero Compress Unique".split())
+"""Those whose results are as long as the data have it. TensorRT 8.5 has layers for the first two, TensorRT-RTX has no kernels for them."""
 RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
 OLD = "SM75"
 SAMPLE_SIZE, SAMPLE_RANGE = 8, (1, 8, 16)  # of symbolic dimensions in trial builds
@@ -47,7 +49,10 @@ def objection(node: Node, capabilities: Sequence[str] = ()) -> Refusal | None:
     """
     key = _key(node, tuple(capabilities))
     if key not in _known:
-        _known[key] = _judge(node, capabilities)
+        found = _judge(node, capabilities)
+        if found is not None and found.code in ("operator", "attribute") and not node.op.domain and node.op.op_name in COUNTED:
+            found = Refusal(f"how long its result is depends on the data, and nothing makes such results: {found.reason}", "operator")
+        _known[key] = found
     return _known[key]
 
 

@@ -17,6 +17,8 @@ from edgec.ir.model import Model
 from edgec.ir.op import Op
 from edgec.ir.ops.cast import Cast
 from edgec.ir.ops.pooling import AveragePool, LpPool, MaxPool
+from edgec.ir.ops.selection import Compress, NonZero, Unique
+from edgec.lowering.registry import backend
 from tests.passes.decomposing import single
 
 
@@ -81,3 +83,12 @@ def test_powers_of_two_travel_in_float32(tmp_path: Path, mode: str, saturate: in
 
 def test_powers_of_two_come_in(tmp_path: Path) -> None:
     built(tmp_path, Cast(to=DType.FLOAT), np.arange(256, dtype=np.uint8).view(DType.FLOAT8E8M0.numpy))
+
+
+@pytest.mark.parametrize("op", [NonZero(), Compress(), Unique()], ids=["NonZero", "Compress", "Unique"])
+def test_results_as_long_as_the_data_have_it_are_refused_as_such(op: Op) -> None:
+    operands = [image(3, 4), *([np.array([True, False, True])] if isinstance(op, Compress) else [])]
+    node = next(iter(single(op, operands)))
+    verdict = backend("tensorrt").support(node)
+    assert verdict.level == "none" and verdict.code == "operator" and "depends on the data" in verdict.reason
+    assert "parser and builder of" in verdict.evidence
