@@ -19,6 +19,7 @@ from ...passes.legalize import SUPPORT, Legalize
 from ...passes.registry import find_rule, rules_in
 from ...passes.rewriter import Result, Rewriter, Rule
 from ..openvino import rewrites as _borrowed  # noqa: F401  (registers the rules)
+from . import bits as _bits  # noqa: F401  (registers the rules)
 from . import pooling as _pooling  # noqa: F401  (registers the rules)
 from . import rewrites
 from .precision import lower_precision
