@@ -208,12 +208,18 @@ def _only_meets(value: Value, allowed: frozenset[str]) -> bool:
             if EXACT_MARK not in user.metadata:
                 if index in user.op.shape_operands or user.op.op_name in _INDEXED and index:
                     continue
-                if user.op.op_name not in allowed:
+                if user.op.op_name not in allowed and not _keeps_bits(user):
                     return False
             following = [v for v in user.outputs if v.dtype is not None and v.dtype.is_integer and v not in seen]
             pending += following
             seen.update(following)
     return True
+
+
+def _keeps_bits(node: Node) -> bool:
+    """Whether a node reads the bits of a 32-bit integer as one of the other sign."""
+    types = [v.dtype for v in (*node.inputs, *node.outputs) if v is not None]
+    return node.op.op_name == "Cast" and all(dtype in (DType.INT32, DType.UINT32) for dtype in types)
 
 
 def to_runtime(value: Any, plan: InputPlan) -> Any:

@@ -163,6 +163,15 @@ def test_integers_beyond_32_bits_are_refused_when_fed(compiled: Compile) -> None
     assert any(loss["kind"] == "precision" and "64-bit integer" in loss["what"] for loss in bundle.manifest["losses"])
 
 
+@pytest.mark.parametrize(("given", "read"), [("uint32", "int32"), ("int32", "uint32")])
+def test_words_are_read_with_the_other_sign(compiled: Compile, given: str, read: str) -> None:
+    kinds = {"uint32": TensorProto.UINT32, "int32": TensorProto.INT32}
+    node = helper.make_node("Cast", ["x"], ["y"], to=kinds[read])
+    bundle = compiled(model_of([node], [("x", kinds[given], [3])], [("y", kinds[read], [3])]))
+    x = np.array([0xFFFFFFFF, 0x80000000, 7], np.uint32).view(given)
+    assert bundle.run({"x": x})["y"].tolist() == x.view(read).tolist()
+
+
 def test_slices_to_the_greatest_integer_reach_the_end(compiled: Compile) -> None:
     node = helper.make_node("Slice", ["x", "start", "end"], ["y"])
     inputs = [("x", TensorProto.FLOAT, [4]), ("end", TensorProto.INT64, [1])]

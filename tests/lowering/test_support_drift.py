@@ -13,7 +13,10 @@ from onnx import helper
 
 from benchmarks import support_drift
 from edgec.ir.dtypes import DType
+from edgec.ir.graph import Graph
+from edgec.ir.ops.sequence import SequenceConstruct
 from edgec.ir.ops.unary import Neg
+from edgec.ir.types import TensorType
 from edgec.lowering.registry import backend
 from edgec.lowering.support import Support, Verdict
 
@@ -74,6 +77,18 @@ def test_stored_outcomes_and_empty_results() -> None:
     nothing = case("nothing", helper.make_node("Neg", ["x"], ["y"]), {"x": X[:0]}, X[:0])
     (found,) = support_drift.probe("ort", [(nothing, support_drift.single_node(nothing))], 60, {"nothing": stored["neg"]})
     assert found.drift == ()
+
+
+def test_sequences_cross_no_interface() -> None:
+    """A node of sequences runs inside of a model; alone it cannot be judged."""
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.FLOAT, (2,)))
+    node = graph.insert(SequenceConstruct(), [x])
+    rows = [Support(SequenceConstruct, "native")]
+    alone = {"status": "refused", "reason": "E0501: target 't' cannot take the model: this is a sequence"}
+    assert support_drift._compared("c", node, rows, "1.2", Verdict("native"), alone).drift == ()
+    itself = {"status": "refused", "reason": "E0501: target 't' cannot run SequenceConstruct: unknown"}
+    assert support_drift._compared("c", node, rows, "1.2", Verdict("native"), itself).drift == ("refused",)
 
 
 def test_the_sample_goes_round_the_operators() -> None:
