@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 
 from ...ir import ops  # noqa: F401  (registers the operator classes)
 from ...ir.clone import clone_graph
 from ...ir.dtypes import DType
 from ...ir.graph import Graph, Node
-from ...ir.op import OPS, Opaque
+from ...ir.op import OPS, Op, Opaque
 from ...ir.ops.activation import Gelu
 from ...ir.ops.attention import Attention
 from ...ir.ops.conv import Conv, ConvTranspose
@@ -17,19 +17,26 @@ from ...ir.ops.detection import NonMaxSuppression, RoiAlign
 from ...ir.ops.matmul import Gemm, MatMul
 from ...ir.ops.normalization import GroupNormalization, InstanceNormalization, LayerNormalization, RMSNormalization
 from ...ir.ops.quantize import DequantizeLinear, QuantizeLinear
+from ...ir.ops.random import Bernoulli, Dropout, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
 from ...ir.ops.selection import NonZero
+from ...ir.types import OptionalType, SequenceType
 from ...passes.context import Context
-from ...passes.decompose.base import DECOMPOSITIONS
 from ...passes.manager import run_passes
+from ...passes.registry import find_rule, rules_in
+from ...passes.values import uniform_number
 from ..backend import Condition, Support, Verdict
+from ..support import with_substitutes
 from .carry import CARRIERS
 from .quantization import CARRIED, make_symmetric
 from .sdk import load
-from .trial import alone, objection
+from .trial import NETWORK_TYPES, alone, objection
 
 HALF = frozenset((DType.FLOAT16, DType.BFLOAT16))
 REAL = HALF | {DType.FLOAT}
 NEWER = ("SM80", "SM86", "SM87", "SM89", "SM90", "SM120", "SM121")
+HELD = NETWORK_TYPES | frozenset(CARRIERS)
+"""The element types that values have in TensorRT, or travel in wider ones."""
+DRAWING = (Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike)
 _API = "TensorRT {} release notes"
 PROBE = "engines built ahead of time by TensorRT-RTX 1.7.1"
 
@@ -63,6 +70,21 @@ def _sampled(node: Node) -> str | None:
     return None if node.op.sampling_ratio > 0 else "how many samples a bin has depends on its region"
 
 
+def _tensors(node: Node) -> str | None:
+    crossing = any(v is not None and isinstance(v.type, SequenceType | OptionalType) for v in (*node.inputs, *node.outputs))
+    return "TensorRT has neither sequences nor optional values" if crossing else None
+
+
+def _training(node: Node) -> str | None:
+    mode = node.operand(2)
+    return None if mode is None or uniform_number(mode) == 0 else "its result is random"
+
+
+def _spelled_out(node: Node) -> str | None:
+    verdict = judge(node, ("SM86",))
+    return None if verdict.runs else verdict.reason
+
+
 ONE_RESULT = Condition("attribute", _one_output, "the normalised tensor is the only result used")
 SYMMETRIC = Condition("attribute", _symmetric, "int8, int4 or float8 with zero point 0")
 FITTING = Condition("attribute", _attention, "equal head sizes of keys and values, no softcap, one result")
@@ -71,6 +93,10 @@ NO_RUNNER = Condition(
     lambda node: "how long its result is depends on the data, and TensorRT-RTX has no kernel that makes such results",
     "none",
 )
+TENSORS = Condition("sequence", _tensors, "tensors only")
+NOT_TRAINING = Condition("random", _training, "not in training mode")
+RANDOM_RESULT = Condition("random", lambda node: "its result is random", "none")
+ARITHMETIC = Condition("attribute", _spelled_out, "quantised and dequantised by arithmetic")
 SAMPLED = Condition("dynamic-shape", _sampled, "a fixed number of samples in a bin")
 
 STATED = (
@@ -88,6 +114,8 @@ STATED = (
     Support(Gelu, "native", REAL, None, "", "", PROBE + ": one activation layer, GELU_ERF or GELU_TANH", "probe"),
     Support(QuantizeLinear, "native", REAL, SYMMETRIC, "", "", PROBE, "probe"),
     Support(DequantizeLinear, "native", CARRIED, SYMMETRIC, "", "", PROBE, "probe"),
+    Support(DequantizeLinear, "decomposed", HELD - CARRIED, ARITHMETIC, "", "", PROBE, "probe"),
+    *(Support(op, "none", frozenset(), RANDOM_RESULT, "", "", PROBE, "probe") for op in DRAWING),
     Support(Attention, "partial", REAL, FITTING, "", "", PROBE, "probe"),
     *(Support(op, "none", frozenset(), NO_RUNNER, "1.0", "1", PROBE, "probe") for op in (NonMaxSuppression, NonZero)),
     Support(NonMaxSuppression, "native", REAL, None, "8.5", "", _API.format("8.5") + ": INMSLayer", "document"),
@@ -109,18 +137,35 @@ def rows() -> tuple[Support, ...]:
     sdk = load()
     _, network = sdk.create_network()
     parser = sdk.trt.OnnxParser(network, sdk.logger)
-    stated = {row.op for row in STATED}
-    found = list(STATED)
+    registry, stated = f"supports_operator of {_evidence()}", {row.op for row in STATED}
+    found: list[Support] = []
     for (domain, name), op in sorted(OPS.items()):
         if op in stated:
             continue
         if not domain and parser.supports_operator(name):
-            found.append(Support(op, "native", None, None, "", "", f"supports_operator of {_evidence()}", "schema"))
-        elif any(issubclass(op, d.rule.roots) and d.error is None for d in DECOMPOSITIONS.values()):
-            found.append(Support(op, "decomposed", None, None, "", "", "exact decomposition", "schema"))
+            when = NOT_TRAINING if op is Dropout else TENSORS if _takes_more(op) else None
+            found.append(Support(op, "native", HELD, when, "", "", registry, "schema"))
         else:
-            found.append(Support(op, "none", frozenset(), None, "", "", f"supports_operator of {_evidence()}", "schema"))
-    return tuple(sorted(found, key=lambda row: (row.op.domain, row.op.op_name)))
+            found.append(Support(op, "none", frozenset(), None, "", "", registry, "schema"))
+    replaced = with_substitutes(found, rewritten_classes(), partial(judge, capabilities=("SM86",)), f"rewrites tried with {_evidence()}")
+    return tuple(sorted([*STATED, *replaced], key=lambda row: (row.op.domain, row.op.op_name)))
+
+
+def rewritten_classes() -> list[type[Op]]:
+    """The operators that rewrites of this target take apart or respell."""
+    from . import legalize, rewrites  # noqa: F401  (registers the rules)
+
+    rules = [*rules_in(rewrites.GROUP), *(find_rule(name) for name in rewrites.BORROWED)]
+    return list(dict.fromkeys(root for rule in rules for root in rule.roots))
+
+
+def _takes_more(op: type[Op]) -> bool:
+    """Whether ONNX defines an operator for sequences and optional values too."""
+    import onnx.defs
+
+    if not onnx.defs.has(op.op_name):
+        return False
+    return any(kind.startswith(("seq(", "optional(")) for operand in onnx.defs.get_schema(op.op_name).inputs for kind in operand.types)
 
 
 def judge(node: Node, capabilities: Sequence[str] = ()) -> Verdict:
