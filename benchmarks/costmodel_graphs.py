@@ -29,6 +29,7 @@ EXPORTS = ("mobilenetv2_ts", "mobilenetv3_ts", "resnet50_ts", "convnext_t_ts", "
            "minilm_ts", "bert_base_ts", "llama_6l_ts", "qwen2_4l_ts", "smollm2_4l_ts")  # fmt: skip
 NARROW = ("mobilenetv2_ts", "resnet50_ts", "efficientnet_lite0_ts", "vit_tiny_ts", "minilm_ts", "light_squeezenet", "light_shufflenet")
 LEVELS = ("all", "basic")  # fusions on, and off
+KEPT = 0.1  # share of a node's time that is its own at least
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Measured:
         seconds: of one inference.
         schedule: the kernels that ran.
         bindings: values of its symbols.
-        operators: measured seconds by kernel name, scaled to the whole; empty where the runtime does not tell.
+        operators: measured seconds by kernel name, without the profiler's share; empty where the runtime does not tell.
     """
 
     graph: Graph
@@ -161,7 +162,7 @@ def measured(
             parts[key] = _operators(graph, store.path.parent / "operators", threads, fixed)
     best = store.table()
     return [
-        Measured(g, best[key], schedule, bindings, _scaled(parts.get(key, {}), best[key]))
+        Measured(g, best[key], schedule, bindings, _corrected(parts.get(key, {}), best[key]))
         for key, (g, schedule, bindings, _) in subjects.items()
     ]
 
@@ -173,16 +174,25 @@ def _operators(graph: Graph, folder: Path, threads: int, sizes: Mapping[str, int
         return json.loads(kept.read_text())
     from edgec.runtime.profiling.ort import least_by_node, profile_ort
 
-    found = least_by_node(profile_ort(graph.path, graph.feeds(), runs=12, threads=threads, level=graph.level, sizes=sizes))
+    found = least_by_node(profile_ort(graph.path, graph.feeds(), runs=30, threads=threads, level=graph.level, sizes=sizes))
     folder.mkdir(parents=True, exist_ok=True)
     zoo.write_atomically(kept, json.dumps(found).encode())
     return found
 
 
-def _scaled(parts: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """Operators so that they add up to the whole: profiling itself costs time at every node."""
+def _corrected(parts: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Operators so that they add up to the whole: the profiler spends the same time at every node, which is taken off each.
+
+    No node loses more than nine tenths. Where the parts are less than the whole they are scaled.
+    """
     total = sum(parts.values())
-    return {name: value * seconds / total for name, value in parts.items()} if total > 0 else {}
+    if total <= seconds:
+        return {name: value * seconds / total for name, value in parts.items()} if total > 0 else {}
+    low, high = 0.0, max(parts.values())
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(max(v - middle, KEPT * v) for v in parts.values()) > seconds else (low, middle)
+    return {name: max(value - high, KEPT * value) for name, value in parts.items()}
 
 
 def cache_folder() -> Path:

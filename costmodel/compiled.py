@@ -71,6 +71,7 @@ class CompiledSchedule:
         self.reuse: Reuse = reuse_of(schedule, typical, arena)
         self.first, self.final = (np.array(x, np.intp) for x in lifetimes(schedule))
         self.exchanged = np.array(_exchanges(schedule), np.bool_)[:, None]
+        self.constants = np.array([schedule.tensors[a.tensor].role == "weight" for k in kernels for a in k.accesses], np.float64)[:, None]
         self.activations = np.array([t.role != "weight" for t in schedule.tensors], np.float64)[:, None]
 
     @property
@@ -204,7 +205,7 @@ class Sized:
             result[owners[starts]] = np.add.reduceat(per_access, starts, axis=0)
         return result
 
-    def sources(self, capacities: list[float], softness: float, apart: bool = False) -> list[Array]:
+    def sources(self, capacities: list[float], softness: float, apart: bool = False, constants: bool = False) -> list[Array]:
         """Bytes of every kernel that come from (or go to) each level and were not found nearer: one ``[kernels, n]`` per level.
 
         No distance is greater than all memory of the model: weights and the peak of activations.
@@ -213,7 +214,9 @@ class Sized:
             capacities: bytes that each level but the last keeps from one kernel to the next, the nearest first.
             softness: see `residency.resident_share`.
             apart: the host leaves inputs in the last level and fetches outputs from there.
+            constants: bytes of constants only.
         """
+        touched = self.access_bytes * self.compiled.constants if constants else self.access_bytes
         distances = np.minimum(self.distances, self.weight_bytes + self.peak_bytes)
         if apart:
             distances = np.where(self.compiled.exchanged, np.inf, distances)
@@ -221,9 +224,9 @@ class Sized:
         nearer = np.zeros_like(self.access_bytes)
         for capacity in capacities:
             share = np.maximum(resident_share(distances, capacity, softness), nearer) if capacity > 0 else nearer
-            found.append(self.per_kernel(self.access_bytes * (share - nearer)))
+            found.append(self.per_kernel(touched * (share - nearer)))
             nearer = share
-        found.append(self.per_kernel(self.access_bytes * (1.0 - nearer)))
+        found.append(self.per_kernel(touched * (1.0 - nearer)))
         return found
 
     @cached_property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .compiled import Sized
 from .kernels import KERNELS
-from .model import compute_features, level_sources
-from .roofline import Roofs, level_traffic
+from .model import compute_features, level_sources, stall_of
+from .roofline import Roofs, constant_sources, level_traffic
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class FeatureRow:
         compute: features of its class by name.
         memory: bytes that come from each memory level, by its name.
         known: whether operator and sizes are known.
+        stalls: bytes of constants from each memory level times the class's stall.
     """
 
     name: str
@@ -30,23 +31,27 @@ class FeatureRow:
     compute: Mapping[str, float]
     memory: Mapping[str, float]
     known: bool
+    stalls: Mapping[str, float] = field(default_factory=dict)
 
 
 def feature_rows(sized: Sized, roofs: Roofs, point: int = 0) -> list[FeatureRow]:
     """The rows of all kernels of a schedule at one point, in order.
 
-    With coefficients c a kernel takes constant + ‖Σ c.compute · compute, Σ c.memory · memory‖ₚ; see `calibrated.ClassCoefficients`.
+    With coefficients c a kernel takes constant + ‖Σ c.compute · compute, Σ c.memory · memory + Σ c.stalls · stalls‖ₚ; see `calibrated.ClassCoefficients`.
     """
     kernels = sized.compiled.schedule.kernels
-    sources = level_sources(level_traffic(sized, roofs))
+    sources, constants = level_sources(level_traffic(sized, roofs)), constant_sources(sized, roofs)
     levels = [level.name for level in roofs.levels]
     rows: list[FeatureRow | None] = [None] * len(kernels)
     for name, group in sized.compiled.groups.items():
         sizes = sized.sizes(name)
+        stalls = stall_of(name, sizes)
         for row, index in enumerate(group.kernels):
             kernel = kernels[index]
             values = compute_features(name, {k: v[row : row + 1] for k, v in sizes.items()}, roofs.blocks(kernel.dtype))[:, 0, point]
             compute = dict(zip(KERNELS[name].features, (float(v) for v in values), strict=True))
             memory = {level: float(sources[i, index, point]) for i, level in enumerate(levels)}
-            rows[index] = FeatureRow(kernel.name, name, kernel.geometry.variant, kernel.dtype, compute, memory, kernel.known)
+            stall = float(stalls[row, point])
+            stalled = {level: float(constants[i, index, point]) * stall for i, level in enumerate(levels)} if stall > 0 else {}
+            rows[index] = FeatureRow(kernel.name, name, kernel.geometry.variant, kernel.dtype, compute, memory, kernel.known, stalled)
     return [row for row in rows if row is not None]

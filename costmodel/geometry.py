@@ -218,7 +218,8 @@ def _convolution(node: Node, im2col: bool) -> Geometry | None:
         kernel = "conv-im2col" if im2col and taps != 1 and node.op.domain != BLOCKED else "conv-direct"
     form = "pointwise" if taps == 1 else "transposed" if "Transpose" in name else ""
     if kernel == "conv-depthwise" and node.op.domain != BLOCKED and not last:
-        form = "" if taps == 9 and sizes["stride"] == 1 else "strided" if taps == 9 else "wide"
+        parts = ("" if taps == 9 else "wide", "" if sizes["stride"] == 1 else "strided")
+        form = "-".join(part for part in parts if part)
     layout = "blocked" if node.op.domain == BLOCKED else "last" if last else ""
     if layout == "blocked" and kernel == "conv-direct" and type(per_group_in) is int and per_group_in < FEW:
         form = "few"
@@ -315,7 +316,17 @@ def _reduction(node: Node) -> Geometry | None:
         run = run * data[position]
     sizes = {"elements": product(data), "results": results, "run": run}
     layout = "blocked-" if node.op.domain == BLOCKED else ""
-    return Geometry("reduction", sizes, layout + node.op.op_name.lower())
+    return Geometry("reduction", sizes, layout + node.op.op_name.lower() + _reduced_side(node, data, reduced, run))
+
+
+def _reduced_side(node: Node, data: Sequence[Any], reduced: set[int], run: Dim) -> str:
+    """Which axes Reduce* takes away, since runtimes have loops of their own for each: the last, the leading, or some between."""
+    if not node.op.op_name.startswith("Reduce"):
+        return ""
+    if run == 1:
+        return "-last"
+    first = min((axis for axis in reduced if data[axis] != 1), default=0)
+    return "-leading" if product(data[:first]) == 1 else ""
 
 
 def _moved(node: Node) -> Geometry | None:
@@ -323,17 +334,32 @@ def _moved(node: Node) -> Geometry | None:
     if shape is None:
         return None
     total = _result_elements(node)
-    mode = _attribute(node, "mode") if node.op.op_name.endswith("Resize") else None
+    run = _run(node, shape)
+    form = _attribute(node, "mode") if node.op.op_name.endswith("Resize") else None
+    if node.op.op_name == "Transpose":
+        form = _transposed_form(_order(node, shape), shape, run)
     name = node.op.op_name.removeprefix("ChannelsLast").lower()
-    return Geometry("movement", {"elements": total, "run": _run(node, shape)}, f"{name}-{mode}" if mode else name)
+    return Geometry("movement", {"elements": total, "run": run}, f"{name}-{form}" if form else name)
+
+
+def _order(node: Node, shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(_attribute(node, "perm") or reversed(range(len(shape))))
+
+
+def _transposed_form(order: Sequence[int], shape: tuple[Any, ...], run: Dim) -> str:
+    """Runtimes have a fast loop where one axis moves past others: ``flat`` when single elements move, plain when rows do."""
+    moved = [axis for position, axis in enumerate(order) if shape[position] != 1]
+    rests = (moved[:i] + moved[i + 1 :] for i in range(len(moved)))
+    if not all(moved == sorted(moved) or rest != sorted(rest) for rest in rests):
+        return "flat" if run == 1 else ""
+    return "" if moved == sorted(moved) else "general"
 
 
 def _run(node: Node, shape: tuple[Any, ...]) -> Dim:
     """Consecutive elements that are copied from consecutive places."""
     name, data = node.op.op_name.removeprefix("ChannelsLast"), _shape(node.operand(0))
     if name == "Transpose":
-        order = _attribute(node, "perm") or tuple(reversed(range(len(shape))))
-        return _unmoved(order, shape)
+        return _unmoved(_order(node, shape), shape)
     if name in ("Concat", "Split", "QLinearConcat"):
         axis = _attribute(node, "axis", 0)
         return product(shape[axis if axis >= 0 else len(shape) + axis :])

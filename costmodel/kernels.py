@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dims import maximum
+from ..ir.dims import maximum, minimum
 
 Size = Any  # int, Expr or an array of float64
 Sizes = Mapping[str, Size]
@@ -42,12 +42,15 @@ class KernelClass:
         compute: their values from sizes and blocks. The first feature of a contraction is its multiply-accumulates, the second the same
             with padding.
         scratch: elements of temporary memory that is written and read again, and how often each is touched; None for none.
+        stall: how much longer than the least a byte of a constant takes that comes from beyond the nearest level, between 0 and 1; None
+            where constants cost what other operands cost.
     """
 
     name: str
     features: tuple[str, ...]
     compute: Callable[[Sizes, Blocks], tuple[Size, ...]]
     scratch: Callable[[Sizes], tuple[Size, int]] | None = None
+    stall: Callable[[Sizes], Size] | None = None
 
 
 def largest(left: Size, right: Size) -> Size:
@@ -55,6 +58,13 @@ def largest(left: Size, right: Size) -> Size:
     if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
         return np.maximum(left, right)
     return maximum(left, right)
+
+
+def smallest(left: Size, right: Size) -> Size:
+    """The lesser of two sizes, of whatever kind they are."""
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return np.minimum(left, right)
+    return minimum(left, right)
 
 
 def ceiling(size: Size, unit: int) -> Size:
@@ -158,6 +168,15 @@ def _attention_scratch(s: Sizes) -> tuple[Size, int]:
     return s["batch"] * s["heads"] * s["queries"] * s["keys"], 4
 
 
+def _panel_stall(s: Sizes) -> Size:
+    """The more rows of a result an inner kernel computes at once, the more arithmetic lies between its loads, and the fewer it overlaps."""
+    return smallest(s["m"], PANEL) / PANEL
+
+
+def _whole_stall(s: Sizes) -> Size:
+    return 1
+
+
 def _columns_scratch(s: Sizes) -> tuple[Size, int]:
     """The unfolded operand: written and read."""
     return s["batch"] * s["groups"] * s["positions"] * s["inputs"] * s["taps"], 2
@@ -168,10 +187,10 @@ _CONV = ("macs", "padded", "results", "operand", "weights", "panels", "singles",
 KERNELS: dict[str, KernelClass] = {
     k.name: k
     for k in (
-        KernelClass("gemm", _PRODUCT, _gemm),
+        KernelClass("gemm", _PRODUCT, _gemm, stall=_panel_stall),
         KernelClass("gemv", _PRODUCT, _gemm),
-        KernelClass("conv-direct", _CONV, _convolution),
-        KernelClass("conv-im2col", (*_CONV, "columns"), _unfolded, _columns_scratch),
+        KernelClass("conv-direct", _CONV, _convolution, stall=_whole_stall),
+        KernelClass("conv-im2col", (*_CONV, "columns"), _unfolded, _columns_scratch, _whole_stall),
         KernelClass("conv-depthwise", ("macs", "padded", "results", "operand", "rows", "singles", "copies", "calls", "flops"), _depthwise),
         KernelClass("conv-grouped", (*_CONV, "calls"), _grouped),
         KernelClass("attention", ("macs", "padded", "scores", "cache", "matrices", "projection", "flops"), _attention, _attention_scratch),

@@ -286,6 +286,11 @@ def level_traffic(sized: Sized, roofs: Roofs) -> Array:
     return through
 
 
+def constant_sources(sized: Sized, roofs: Roofs) -> Array:
+    """Bytes of constants that every kernel fetches from each level ``[levels, kernels, n]``."""
+    return np.stack(sized.sources([level.retained for level in roofs.levels[:-1]], SOFTNESS, constants=True))
+
+
 def _touched_width(matrix: tuple[Array, Array, Array, Array], touched: Array) -> Array:
     """Bytes per element that a product touches on average: fewer than its arithmetic has when the weights are narrow."""
     batch, m, n, k = matrix

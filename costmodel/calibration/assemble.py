@@ -18,11 +18,12 @@ from ..roofline import Roofs, roofs_of
 from .fitting import Fit, Key, Observation, fit
 
 FOLDS = 5
+FEW_PRODUCTS = 20
 DOMINANT = 0.6  # share of a graph's time from which its residual says something of a class
 NINETY = 1.6449  # standard deviations that enclose 90 % of a normal distribution on both sides
 ALIKE = ("i64", "i32", "bool", "u8", "i8", "f64")  # element types that take the coefficients of f32 where none were measured
 SHARED_CLASSES = ("elementwise", "movement", "view", "control", "reduction", "softmax")
-NETWORK = "network"  # the focus of synthetic networks: they set intervals and are not fitted
+NETWORK = "network"  # the focus of synthetic networks, whose errors in cross-validation set the intervals of whole models
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Calibration:
         calibrated: the target with its coefficients.
         fit: the coefficients as fitted.
         reports: errors in cross-validation by focus.
-        networks: predicted over measured time of the synthetic networks.
+        networks: predicted over measured time of the synthetic networks, by fits that did not see them.
     """
 
     calibrated: CalibratedTarget
@@ -65,11 +66,16 @@ def observe(sized: Sized, roofs: Roofs, seconds: float, ends: int, focus: str, n
     return Observation(seconds, tuple(feature_rows(sized, roofs)), ends, focus, name, cold)
 
 
-def fit_error(observations: Sequence[Observation], target: Target) -> float:
-    """Mean relative error of a fit on what it was fitted to, gross ones counted as a half: to choose between descriptions of a machine."""
-    single = [o for o in observations if o.focus != NETWORK]
-    fitted = fit(single, [level.name for level in roofs_of(target.engines[0]).levels], {})
-    return float(np.mean([min(abs(fitted.seconds(o) / o.seconds - 1.0), 0.5) for o in single]))
+def product_error(observations: Sequence[Observation], target: Target) -> float:
+    """Mean error of a fit of matrix products alone, gross ones counted as a half: to choose between descriptions of a machine's caches.
+
+    Products show caches best: their operands are read once, and most bytes are constants that lie there from run to run.
+    """
+    chosen = [o for o in observations if o.focus in ("gemm", "gemv", "overhead")]
+    if len(chosen) < FEW_PRODUCTS:
+        return 0.0
+    fitted = fit(chosen, _rates(roofs_of(target.engines[0])), sweeps=2)
+    return float(np.mean([min(abs(math.log(fitted.seconds(o) / o.seconds)), 0.5) for o in chosen if o.focus != "overhead"]))
 
 
 def calibrate(
@@ -92,12 +98,13 @@ def calibrate(
     """
     engine = target.engines[0]
     roofs = roofs_of(engine)
-    levels = [level.name for level in roofs.levels]
-    single = [o for o in observations if o.focus != NETWORK]
-    fitted = fit(single, levels)
-    ratios = _cross_validated(single, levels, fitted)
+    levels = _rates(roofs)
+    fitted = fit(observations, levels)
+    every = _cross_validated(observations, levels, fitted)
+    alone = np.array([o.focus != NETWORK for o in observations])
+    single, ratios = [o for o in observations if o.focus != NETWORK], every[alone]
     spreads = _spreads(single, ratios, fitted)
-    networks = tuple(fitted.seconds(o) / o.seconds for o in observations if o.focus == NETWORK)
+    networks = tuple(float(1.0 / ratio) for ratio in every[~alone])
     entries = _replicated([_entry(key, fitted, spreads, single, ratios) for key in fitted.layout.keys])
     overhead = float(fitted.values[0] + 2 * fitted.values[1])
     launch = min((e.constant for e in entries if e.kernel in ("elementwise", "view") and e.constant > 0), default=1e-7)
@@ -122,13 +129,18 @@ def calibrate(
     return Calibration(calibrated, fitted, tuple(_reports(single, ratios)), networks)
 
 
-def _cross_validated(observations: Sequence[Observation], levels: Sequence[str], fitted: Fit) -> np.ndarray:
+def _rates(roofs: Roofs) -> dict[str, float]:
+    """Seconds per byte of every memory level."""
+    return {level.name: 1.0 / level.bandwidth.value for level in roofs.levels}
+
+
+def _cross_validated(observations: Sequence[Observation], levels: Mapping[str, float], fitted: Fit) -> np.ndarray:
     """Measured over predicted time of every graph by a fit that did not see it."""
     folds = np.random.default_rng(7).permutation(len(observations)) % FOLDS
     found = np.ones(len(observations))
     for number in range(FOLDS):
         others = [o for o, f in zip(observations, folds, strict=True) if f != number]
-        partial = fit(others, levels, fitted.exponents, fitted.layout)
+        partial = fit(others, levels, fitted.layout, 2)
         for index in np.flatnonzero(folds == number).tolist():
             found[index] = observations[index].seconds / max(partial.seconds(observations[index]), 1e-9)
     return found
@@ -164,13 +176,20 @@ def _entry(
     values = fitted.values[fitted.layout.columns(key)]
     names = KERNELS[kernel].features
     compute = {name: float(v) for name, v in zip(names, values[1 : 1 + len(names)], strict=True) if v > 0}
-    steps = np.cumsum(values[1 + len(names) :])
-    memory = {level: float(v) for level, v in zip(fitted.layout.levels, steps, strict=True) if v > 0}
+    levels = fitted.layout.levels
+    behind = 1 + len(names) + len(levels)
+    memory = _prices(levels, values[1 + len(names) : behind])
+    stalls = _prices(levels[1:], values[behind:]) if len(values) > behind else {}
     known = next((spreads[name] for name in (key, kernel, "") if name in spreads and spreads[name][2] >= 4), (0.6, 1.7, 0, 0.3))
     count = sum(any(fitted.layout.find(row) == key for row in o.rows) for o in observations)
     exponent = fitted.exponents.get(key, 1.0)
     constant = max(float(values[0]), _floor(fitted))
-    return ClassCoefficients(kernel, dtype, variant, constant, compute, memory, exponent, known[:2], 0.3, count, known[3])
+    return ClassCoefficients(kernel, dtype, variant, constant, compute, memory, exponent, known[:2], 0.3, count, known[3], stalls)
+
+
+def _prices(levels: Sequence[str], increments: np.ndarray) -> dict[str, float]:
+    """Seconds per byte from every level, from the increments of one over the nearer one."""
+    return {level: float(v) for level, v in zip(levels, np.cumsum(increments), strict=True) if v > 0}
 
 
 def _floor(fitted: Fit) -> float:

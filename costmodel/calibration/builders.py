@@ -84,15 +84,16 @@ def _gemm(sketch: Sketch, sizes: Sizes) -> None:
 
 @builder("conv")
 def _conv(sketch: Sketch, sizes: Sizes) -> None:
-    """A convolution on a square (or, with ``length``, a line); an activation that the runtime may fuse."""
+    """A convolution on a rectangle (or, with ``length``, a line, ``upright`` as a column); an activation that the runtime may fuse."""
     k, inputs, outputs, groups = sizes["k"], sizes["c"], sizes["f"], sizes.get("groups", 1)
-    lines = "length" in sizes
-    spatial = (sizes["length"],) if lines else (sizes["size"], sizes.get("width", sizes["size"]))
-    taps = (k,) if lines else (k, k)
+    spatial, taps = (sizes.get("size", 0), sizes.get("width", sizes.get("size", 0))), (k, k)
+    if "length" in sizes:
+        spatial, taps = ((sizes["length"], 1), (k, 1)) if sizes.get("upright") else ((sizes["length"],), (k,))
     data = sketch.feed((sizes.get("batch", 1), inputs, *spatial))
     weights = [sketch.weight((outputs, inputs // groups, *taps)), sketch.weight((outputs,))]
     step = [sizes.get("stride", 1)] * len(spatial)
-    value = sketch.add("Conv", [data, *weights], group=groups, strides=step, pads=[k // 2] * (2 * len(spatial)), kernel_shape=list(taps))
+    pads = [tap // 2 for tap in taps] * 2
+    value = sketch.add("Conv", [data, *weights], group=groups, strides=step, pads=pads, kernel_shape=list(taps))
     if sizes.get("activation"):
         value = sketch.add(sizes["activation"], [value])
     sketch.result(value)
@@ -116,6 +117,16 @@ def _blocks(sketch: Sketch, sizes: Sizes) -> None:
     if sizes.get("pool"):
         windows: dict[str, Any] = {} if "Global" in sizes["pool"] else {"kernel_shape": [3, 3], "strides": [2, 2]}
         value = sketch.add(sizes["pool"], [value], **windows)
+    sketch.result(value)
+
+
+@builder("chain")
+def _chain(sketch: Sketch, sizes: Sizes) -> None:
+    """Few or many convolutions in a row: what changes of layout cost at both ends shows by comparison."""
+    value, inputs, k = sketch.feed((sizes.get("batch", 1), sizes["c"], sizes["size"], sizes["size"])), sizes["c"], sizes["k"]
+    for _ in range(sizes["repeat"]):
+        weights = [sketch.weight((sizes["f"], inputs, k, k)), sketch.weight((sizes["f"],))]
+        value, inputs = sketch.add("Conv", [value, *weights], pads=[k // 2] * 4, kernel_shape=[k, k]), sizes["f"]
     sketch.result(value)
 
 
@@ -285,8 +296,8 @@ def _rearrange(sketch: Sketch, sizes: Sizes) -> None:
 
 @builder("reduce")
 def _reduce(sketch: Sketch, sizes: Sizes) -> None:
-    """Over the last axis, or over an inner one."""
-    shape = (1, sizes["rows"], sizes["columns"])
+    """Over the last axis, the leading one, or with a ``batch`` one between."""
+    shape = (sizes.get("batch", 1), sizes["rows"], sizes["columns"])
     axis = 2 if sizes.get("last", True) else 1
     sketch.result(sketch.add(sizes["op"], [sketch.feed(shape), sketch.weight((1,), np.int64, [axis])], keepdims=1))
 

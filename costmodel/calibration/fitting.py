@@ -1,9 +1,8 @@
-"""Coefficients from measured graphs: one bounded least-squares problem over all classes of kernels.
+"""Coefficients from measured graphs: first one bounded linear least-squares problem over all classes of kernels, then their refinement.
 
 The time of a graph is the overhead of a run plus the sum over its kernels of constant + (Tc^p + Tm^p)^(1/p), with Tc and Tm linear in
-coefficients that cannot be negative. Relative errors are minimised. Since x = (Tc^p + Tm^p)^(1/p) is homogeneous, x = wc·Tc + wm·Tm with
-wc = (Tc/x)^(p-1) and wm alike: for p above 1 the linear problem is solved again with these weights until they settle. A byte from a
-farther level costs at least what one from a nearer level costs: the unknowns are the increments from level to level.
+coefficients that cannot be negative. Relative errors are minimised. The linear problem has p = 1; `refinement` finds p and the rest from
+there. A byte from a farther level costs at least what one from a nearer level costs: the unknowns are the increments from level to level.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import numpy as np
 
 from ..features import FeatureRow
 from ..kernels import KERNELS
+from .refinement import SWEEPS, Block, norm, refine
 
 Key = tuple[str, str, str]  # kernel class, variant, element type
 LEAST = 5  # graphs with a variant before it gets coefficients of its own
-EXPONENTS = (1.0, 1.5, 2.5, 6.0)
 HUBER = 0.12  # relative error from which an observation counts less
 RIDGE = 2e-4
 SHRINK = 1e-2
-ROUNDS = 4
+ROUNDS = 3
 LAUNCHES = ("view", "control")  # classes that cost a launch and nothing else
 
 
@@ -48,6 +47,12 @@ class Observation:
     cold: tuple[float, ...] = ()
 
 
+def width_of(kernel: str, levels: int) -> int:
+    """Columns of a class: the constant, its features, the memory levels, and the stalls on all but the nearest where it has them."""
+    described = KERNELS[kernel]
+    return 1 + len(described.features) + levels + (levels - 1 if described.stall is not None else 0)
+
+
 @dataclass
 class Layout:
     """The columns of the problem.
@@ -69,9 +74,9 @@ class Layout:
         return 1 + len(self.levels)
 
     def columns(self, key: Key) -> slice:
-        """The columns of a class: constant, features, levels."""
+        """The columns of a class; see `width_of`."""
         start = self.keys[key]
-        return slice(start, start + 1 + len(KERNELS[key[0]].features) + len(self.levels))
+        return slice(start, start + width_of(key[0], len(self.levels)))
 
     def find(self, row: FeatureRow) -> Key | None:
         """The class whose coefficients price a kernel."""
@@ -103,7 +108,8 @@ class Fit:
         part = self.values[self.layout.columns(key)]
         count = len(KERNELS[key[0]].features)
         compute, memory = _vectors(row, key, self.layout)
-        return float(part[0] + _norm(compute @ part[1 : 1 + count], memory @ part[1 + count :], self.exponents.get(key, 1.0)))
+        powers = np.array([compute @ part[1 : 1 + count]]), np.array([memory @ part[1 + count :]])
+        return float(part[0] + norm(*powers, self.exponents.get(key, 1.0))[0])
 
     def seconds(self, observation: Observation) -> float:
         """The time of a graph."""
@@ -127,18 +133,21 @@ def _overheads(observation: Observation, layout: Layout) -> Any:
     return np.array([1.0, observation.ends, *(len(observation.rows) * share for share in cold)])
 
 
-def _norm(compute: float, memory: float, p: float) -> float:
-    greater, lesser = max(compute, memory), min(compute, memory)
-    return greater * (1.0 + (lesser / greater) ** p) ** (1.0 / p) if greater > 0 else 0.0
-
-
 def _vectors(row: FeatureRow, key: Key, layout: Layout) -> tuple[Any, Any]:
     """Features, and bytes that pass through every level (those from farther levels included)."""
-    compute = np.array([row.compute[name] for name in KERNELS[key[0]].features])
+    described = KERNELS[key[0]]
+    compute = np.array([row.compute[name] for name in described.features])
     if key[0] in LAUNCHES:
         return np.zeros_like(compute), np.zeros(len(layout.levels))
-    sources = np.array([row.memory.get(level, 0.0) for level in layout.levels])
-    return compute, np.cumsum(sources[::-1])[::-1]
+    through = _through([row.memory.get(level, 0.0) for level in layout.levels])
+    if described.stall is None:
+        return compute, through
+    return compute, np.concatenate([through, _through([row.stalls.get(level, 0.0) for level in layout.levels])[1:]])
+
+
+def _through(sources: Sequence[float]) -> Any:
+    """Bytes that pass through every level, from those that come from each."""
+    return np.cumsum(np.array(sources)[::-1])[::-1]
 
 
 def layout_of(observations: Sequence[Observation], levels: Sequence[str]) -> Layout:
@@ -157,24 +166,22 @@ def layout_of(observations: Sequence[Observation], levels: Sequence[str]) -> Lay
         wanted = number >= LEAST if variant else (plain or (kernel, dtype) in rare)
         if wanted:
             keys[key] = width
-            width += 1 + len(KERNELS[kernel].features) + len(levels)
+            width += width_of(kernel, len(levels))
     return Layout(keys, tuple(levels), width)
 
 
 @dataclass
 class _Problem:
-    """Every kernel of every observation as arrays: owner, key and features, so that solving again is cheap."""
+    """Every kernel of every observation as arrays by class, so that solving again is cheap."""
 
     layout: Layout
     seconds: Any
     overheads: Any
     keys: list[Key]
-    owners: list[Any]
-    compute: list[Any]
-    memory: list[Any]
+    blocks: list[Block]
 
 
-def _problem(observations: Sequence[Observation], layout: Layout) -> _Problem:
+def _problem(observations: Sequence[Observation], layout: Layout, levels: Mapping[str, float]) -> _Problem:
     found: dict[Key, list[tuple[int, Any, Any]]] = {key: [] for key in layout.keys}
     for index, observation in enumerate(observations):
         for row in observation.rows:
@@ -182,143 +189,69 @@ def _problem(observations: Sequence[Observation], layout: Layout) -> _Problem:
             if key is not None:
                 found[key].append((index, *_vectors(row, key, layout)))
     used = [key for key in layout.keys if found[key]]
+    rates = np.array([levels[level] for level in layout.levels])
+    blocks = [
+        Block(*(np.stack([entry[i] for entry in found[k]]) for i in range(3)), np.append(rates, rates[1:] if KERNELS[k[0]].stall else []))
+        for k in used
+    ]
     return _Problem(
-        layout,
-        np.array([o.seconds for o in observations]),
-        np.stack([_overheads(o, layout) for o in observations]),
-        used,
-        [np.array([i for i, _, _ in found[k]]) for k in used],
-        [np.stack([c for _, c, _ in found[k]]) for k in used],
-        [np.stack([m for _, _, m in found[k]]) for k in used],
+        layout, np.array([o.seconds for o in observations]), np.stack([_overheads(o, layout) for o in observations]), used, blocks
     )
 
 
-def fit(
-    observations: Sequence[Observation], levels: Sequence[str], exponents: Mapping[Key, float] | None = None, layout: Layout | None = None
-) -> Fit:
+def fit(observations: Sequence[Observation], levels: Mapping[str, float], layout: Layout | None = None, sweeps: int = SWEEPS) -> Fit:
     """Coefficients that minimise relative errors.
 
     Args:
         observations: measured graphs.
-        levels: memory levels from the nearest to the farthest.
-        exponents: p by class; chosen among `EXPONENTS` unless given.
+        levels: memory levels from the nearest to the farthest, with the seconds per byte that copies take there.
         layout: the classes; those that the observations suffice for unless given.
+        sweeps: of the refinement; 0 leaves the linear solution, in which nothing overlaps.
     """
-    layout = layout or layout_of(observations, levels)
-    prior = _prior(observations, layout)
-    problem = _problem(observations, layout)
-    if exponents is not None:
-        chosen = {key: exponents.get(key, 1.0) for key in problem.keys}
-        return Fit(layout, _solve(problem, chosen, prior=prior), chosen)
-    chosen = dict.fromkeys(problem.keys, 1.0)
-    values = _solve(problem, chosen, prior=prior)
-    for position, key in enumerate(problem.keys):
-        chosen[key] = _best_exponent(problem, position, values)
-    return Fit(layout, _solve(problem, chosen, values, prior=prior), chosen)
+    layout = layout or layout_of(observations, list(levels))
+    prior = _prior(observations, layout, levels)
+    problem = _problem(observations, layout, levels)
+    values = _solve(problem, prior)
+    if sweeps == 0:
+        return Fit(layout, values)
+    own = [layout.columns(key) for key in problem.keys]
+    start = values[: layout.fixed], [values[part] for part in own]
+    fixed, found, powers = refine(problem.blocks, problem.overheads, problem.seconds, start, [prior[part] for part in own], sweeps)
+    values[: layout.fixed] = fixed
+    for part, coefficients in zip(own, found, strict=True):
+        values[part] = coefficients
+    return Fit(layout, values, dict(zip(problem.keys, powers, strict=True)))
 
 
-def _prior(observations: Sequence[Observation], layout: Layout) -> Any:
+def _prior(observations: Sequence[Observation], layout: Layout, levels: Mapping[str, float]) -> Any:
     """What a class costs when its variants are not told apart: variants keep to it where their own measurements say little."""
     keys: dict[Key, int] = {}
     width = layout.fixed
     for kernel, _, dtype in layout.keys:
         if (kernel, "", dtype) not in keys:
             keys[kernel, "", dtype] = width
-            width += 1 + len(KERNELS[kernel].features) + len(layout.levels)
+            width += width_of(kernel, len(layout.levels))
     pooled = Layout(keys, layout.levels, width)
-    problem = _problem(observations, pooled)
-    values = _solve(problem, dict.fromkeys(problem.keys, 1.0))
+    values = _solve(_problem(observations, pooled, levels))
     prior = np.zeros(layout.width)
     for key in layout.keys:
         prior[layout.columns(key)] = values[pooled.columns((key[0], "", key[2]))]
     return prior
 
 
-def _best_exponent(problem: _Problem, position: int, values: Any) -> float:
-    """The exponent with the least error of one class while all others stay as they are."""
-    key, owner = problem.keys[position], problem.owners[position]
-    rows = np.unique(owner)
-    own = _class_seconds(problem, position, values, 1.0)
-    total = _predicted(problem, values, dict.fromkeys(problem.keys, 1.0))
-    per_graph = np.bincount(owner, own, len(problem.seconds))
-    heavy = rows[per_graph[rows] > 0.5 * total[rows]]
-    if len(heavy) < LEAST:
-        return 1.0
-    inside = np.isin(owner, heavy)
-    mapping = {int(r): i for i, r in enumerate(heavy)}
-    fixed = problem.layout.fixed
-    sub = _Problem(
-        Layout({key: fixed}, problem.layout.levels, fixed + problem.compute[position].shape[1] + 1 + len(problem.layout.levels)),
-        problem.seconds[heavy],
-        np.zeros((len(heavy), fixed)),
-        [key],
-        [np.array([mapping[int(o)] for o in owner[inside]])],
-        [problem.compute[position][inside]],
-        [problem.memory[position][inside]],
-    )
-    rest = np.minimum((total - per_graph)[heavy], 0.9 * sub.seconds)
-    errors = {p: _error(sub, p, rest) for p in EXPONENTS}
-    best = min(errors, key=lambda p: errors[p])
-    return best if errors[best] < 0.97 * errors[1.0] else 1.0
-
-
-def _error(problem: _Problem, p: float, rest: Any) -> float:
-    chosen = {problem.keys[0]: p}
-    values = _solve(problem, chosen, offset=rest)
-    return float(np.mean(np.minimum(np.abs((_predicted(problem, values, chosen) + rest) / problem.seconds - 1.0), 0.5)))
-
-
-def _predicted(problem: _Problem, values: Any, exponents: Mapping[Key, float]) -> Any:
-    total = problem.overheads @ values[: problem.layout.fixed]
-    for position, key in enumerate(problem.keys):
-        total = total + np.bincount(
-            problem.owners[position], _class_seconds(problem, position, values, exponents[key]), len(problem.seconds)
-        )
-    return total
-
-
-def _class_parts(problem: _Problem, position: int, values: Any) -> tuple[float, Any, Any]:
-    part = values[problem.layout.columns(problem.keys[position])]
-    count = problem.compute[position].shape[1]
-    return float(part[0]), problem.compute[position] @ part[1 : 1 + count], problem.memory[position] @ part[1 + count :]
-
-
-def _class_seconds(problem: _Problem, position: int, values: Any, p: float) -> Any:
-    constant, compute, memory = _class_parts(problem, position, values)
-    greater, lesser = np.maximum(compute, memory), np.minimum(compute, memory)
-    ratio = np.divide(lesser, greater, out=np.zeros_like(greater), where=greater > 0)
-    return constant + greater * (1.0 + ratio**p) ** (1.0 / p)
-
-
-def _solve(problem: _Problem, exponents: Mapping[Key, float], start: Any = None, offset: Any = 0.0, prior: Any = None) -> Any:
-    """The weighted problem, solved until the weights of overlap and of outliers settle."""
-    values = start
+def _solve(problem: _Problem, prior: Any = None) -> Any:
+    """The linear problem, solved until the weights of outliers settle."""
+    matrix = np.zeros((len(problem.seconds), problem.layout.width))
+    matrix[:, : problem.layout.fixed] = problem.overheads
+    for key, block in zip(problem.keys, problem.blocks, strict=True):
+        np.add.at(matrix[:, problem.layout.columns(key)], block.owner, block.matrix)
+    matrix /= problem.seconds[:, None]
     trust = np.ones(len(problem.seconds))
-    rounds = ROUNDS if any(p > 1.0 for p in exponents.values()) else 3
-    for _ in range(rounds):
-        matrix = np.zeros((len(problem.seconds), problem.layout.width))
-        matrix[:, : problem.layout.fixed] = problem.overheads
-        for position, key in enumerate(problem.keys):
-            near, far = _overlap_weights(problem, position, values, exponents[key])
-            part = np.hstack([np.ones((len(near), 1)), problem.compute[position] * near[:, None], problem.memory[position] * far[:, None]])
-            np.add.at(matrix[:, problem.layout.columns(key)], problem.owners[position], part)
-        values = _bounded(matrix / problem.seconds[:, None], 1.0 - offset / problem.seconds, trust, prior)
-        error = np.abs((_predicted(problem, values, exponents) + offset) / problem.seconds - 1.0)
-        trust = np.minimum(1.0, HUBER / np.maximum(error, 1e-9))
+    values = np.zeros(problem.layout.width)
+    for _ in range(ROUNDS):
+        values = _bounded(matrix, np.ones(len(problem.seconds)), trust, prior)
+        trust = np.minimum(1.0, HUBER / np.maximum(np.abs(matrix @ values - 1.0), 1e-9))
     return values
-
-
-def _overlap_weights(problem: _Problem, position: int, values: Any, p: float) -> tuple[Any, Any]:
-    count = len(problem.owners[position])
-    if p == 1.0:
-        return np.ones(count), np.ones(count)
-    if values is None:
-        return np.full(count, 0.8), np.full(count, 0.8)
-    _, compute, memory = _class_parts(problem, position, values)
-    greater = np.maximum(np.maximum(compute, memory), 1e-15)
-    x = greater * ((compute / greater) ** p + (memory / greater) ** p) ** (1.0 / p)
-    x = np.maximum(x, 1e-15)
-    return np.maximum((compute / x) ** (p - 1.0), 0.02), np.maximum((memory / x) ** (p - 1.0), 0.02)
 
 
 def _bounded(matrix: Any, wanted: Any, trust: Any, prior: Any = None) -> Any:
@@ -332,10 +265,11 @@ def _bounded(matrix: Any, wanted: Any, trust: Any, prior: Any = None) -> Any:
     if not used.any():
         return np.zeros(matrix.shape[1])
     scaled = weighted[:, used] / scale[used]
-    ridge, expected = np.sqrt(RIDGE), np.zeros(int(used.sum()))
+    ridge, expected = np.full(int(used.sum()), np.sqrt(RIDGE)), np.zeros(int(used.sum()))
     if prior is not None:
-        ridge, expected = np.sqrt(SHRINK), prior[used] * scale[used]
-    stacked = np.vstack([scaled, ridge * np.eye(int(used.sum()))])
+        expected = prior[used] * scale[used]
+        ridge = np.sqrt(SHRINK) / np.maximum(expected, 1.0)  # a prior many times too dear must not outweigh the measurements
+    stacked = np.vstack([scaled, np.diag(ridge)])
     target = np.concatenate([wanted * root, ridge * expected])
     found, _ = nnls(stacked, target, maxiter=50 * stacked.shape[1])
     values = np.zeros(matrix.shape[1])

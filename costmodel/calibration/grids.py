@@ -132,11 +132,46 @@ def convolutions(count: int, draw: Draw, taps: tuple[int, ...], level: str) -> R
 
 
 def first_layers(count: int, draw: Draw, level: str) -> Rows:
-    """Convolutions of three or one channels, as models begin."""
+    """Convolutions of three or one channels, as models begin; in models, they find nothing in the near caches."""
     for index in range(count):
         k, size = draw.one_of((3, 5, 7)), draw.size(40, 256, 16)
-        sizes = {"k": k, "c": (3, 1)[index % 4 == 3], "f": draw.size(8, 96, 8), "size": size, "stride": draw.one_of((1, 2, 2))}
-        yield Recipe("conv", sizes, 1, level, "conv")
+        channels, filters, stride = (3, 1)[index % 4 == 3], draw.size(8, 96, 8), draw.one_of((1, 2, 2))
+        sizes = {"k": k, "c": channels, "f": filters, "size": size, "stride": stride, "batch": draw.one_of((1, 1, 2))}
+        one = 4.0 * (channels * size**2 + filters * (size / stride) ** 2)
+        macs = channels * filters * k * k * (size / stride) ** 2
+        yield Recipe("conv", sizes, min(copies_for(one, _residence(index // 2), macs), 24), level, "conv")
+
+
+def few_channels(count: int, draw: Draw, level: str) -> Rows:
+    """Convolutions of few filters or few channels, as heads of detectors have them."""
+    for index in range(count):
+        k, size = draw.one_of((1, 3, 5)), draw.size(8, 120, 8)
+        inputs, outputs = draw.size(2, 64, 8), draw.one_of((1, 2, 4, 6, 12, 24))
+        inputs, outputs = (inputs, outputs) if index % 3 else (outputs, inputs)
+        sizes = {"k": k, "c": inputs, "f": outputs, "size": size, **_oblong(draw, index, size)}
+        copies = copies_for(4.0 * (inputs + outputs) * size * size, _residence(index // 3), inputs * outputs * k * k * size * size)
+        yield Recipe("conv", sizes, min(copies, 16), level, "conv")
+
+
+def lines(count: int, draw: Draw, level: str) -> Rows:
+    """Convolutions along one axis, as models of sound and text have them."""
+    for index in range(count):
+        k, inputs, outputs, length = draw.one_of((3, 5, 7, 9)), draw.channels(16, 512), draw.channels(16, 512), draw.size(32, 2048, 16)
+        while inputs * outputs * k * length > 3e8:
+            length = max(16, length // 2)
+        sizes = {"k": k, "c": inputs, "f": outputs, "length": length, "batch": draw.one_of((1, 1, 2))}
+        yield Recipe("conv", {**sizes, **({"upright": True} if index % 2 else {})}, (1, 1, 6)[index % 3], level, "conv")
+
+
+def chains(count: int, draw: Draw) -> Rows:
+    """One to six convolutions between two changes of layout."""
+    for index in range(count):
+        k, inputs, outputs, size = (1, 1, 3)[index % 3], draw.channels(8, 256), draw.channels(8, 256), draw.size(6, 112, 8)
+        while inputs * outputs * k * k * size * size > 1e8:
+            size = max(6, size // 2)
+        sizes = {"k": k, "c": inputs, "f": outputs, "size": size, "repeat": (1, 2, 4, 6)[index % 4]}
+        copies = copies_for(4.0 * (inputs + outputs) * size * size, _residence(index // 4), inputs * outputs * k * k * size * size)
+        yield Recipe("chain", sizes, min(copies, 6), "all", "conv")
 
 
 def depthwise(count: int, draw: Draw, level: str) -> Rows:
@@ -290,7 +325,11 @@ def movements(count: int, draw: Draw) -> Rows:
 
 def reductions(count: int, draw: Draw) -> Rows:
     """Reductions over rows and columns, pooling."""
-    for index in range(count):
+    for index in range(count // 5):
+        op, batch = ("ReduceMean", "ReduceSum", "ReduceMax")[index % 3], (1, draw.size(2, 32, 4))[index // 3 % 2]
+        sizes = {"op": op, "batch": batch, "rows": draw.size(8, 512, 8), "columns": draw.size(16, 512, 16), "last": False}
+        yield Recipe("reduce", sizes, (1, 4)[index // 6 % 2], "all", "reduction")
+    for index in range(count - count // 5):
         which, again = index % 8, index // 8
         rows, columns = draw.size(2, 768, 16), draw.size(16, 2048, 16)
         while rows * columns > 1 << 20:
@@ -377,10 +416,10 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (vectors, 9, 40, ()),
     (convolutions, 14, 60, ((1, 3, 1, 3, 5), "all")),
     (convolutions, 8, 44, ((1, 3, 3, 5), "basic")),
-    (first_layers, 5, 28, ("all",)),
-    (first_layers, 2, 8, ("basic",)),
-    (depthwise, 8, 56, ("all",)),
-    (depthwise, 6, 56, ("basic",)),
+    (first_layers, 8, 44, ("all",)),
+    (first_layers, 3, 16, ("basic",)),
+    (depthwise, 10, 72, ("all",)),
+    (depthwise, 8, 72, ("basic",)),
     (grouped, 4, 20, ("all",)),
     (grouped, 2, 12, ("basic",)),
     (rows_of_blocks, 8, 32, ()),
@@ -391,9 +430,14 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (elementwise, 18, 110, ()),
     (binaries, 14, 77, ()),
     (movements, 24, 204, ()),
-    (reductions, 16, 120, ()),
+    (reductions, 20, 160, ()),
     (recurrents, 3, 18, ()),
     (narrow, 24, 132, ()),
+    (few_channels, 4, 30, ("all",)),
+    (few_channels, 3, 24, ("basic",)),
+    (lines, 3, 18, ("all",)),
+    (lines, 2, 14, ("basic",)),
+    (chains, 8, 48, ()),
 )
 
 
@@ -410,5 +454,5 @@ def recipes(quick: bool = False, narrow_types: bool = True) -> list[Recipe]:
             continue
         for recipe in generate(few if quick else many, Draw(1000 + position), *arguments):
             found.setdefault(recipe.key, recipe)
-    found.update((recipe.key, recipe) for recipe in networks(6 if quick else 18))
+    found.update((recipe.key, recipe) for recipe in networks(12 if quick else 72))
     return list(found.values())

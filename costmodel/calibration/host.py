@@ -52,7 +52,19 @@ def caches() -> list[tuple[str, int, str, str]]:
     return found or [(name, size, scope, "assumed: the system does not say") for name, size, scope in _FALLBACK]
 
 
-SHARES = (1.0, 0.7, 0.5, 0.35, 0.2)  # of the last cache that this machine may really have: others can share it
+SHARES = (
+    1.0,
+    0.9,
+    0.8,
+    0.75,
+    0.7,
+    0.65,
+    0.6,
+    0.5,
+    0.4,
+    0.3,
+    0.2,
+)  # of the last cache that this machine may really have: others can share it
 
 
 def with_share(target: Target, share: float) -> Target:

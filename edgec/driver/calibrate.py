@@ -142,14 +142,22 @@ def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: b
         return collect(wanted, load, store, threads=threads, rounds=rounds, budget_s=0.12, progress=step)
 
 
-def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[str, str]) -> Calibration:
-    """Coefficients from measured graphs."""
+def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[str, str], machine: Target | None = None) -> Calibration:
+    """Coefficients from measured graphs.
+
+    Args:
+        collection: the graphs.
+        backend: which runtime ran them.
+        threads: with how many threads.
+        facts: for people.
+        machine: where they ran; this machine, measured now, unless given.
+    """
     from ..costmodel.calibration.assemble import calibrate as assemble
-    from ..costmodel.calibration.assemble import fit_error, observe, sized_of
+    from ..costmodel.calibration.assemble import observe, product_error, sized_of
     from ..costmodel.calibration.host import SHARES, host_target, with_share
     from ..costmodel.roofline import roofs_of
 
-    target = host_target(threads, 5e-7, 4e-6)
+    target = machine or host_target(threads, 5e-7, 4e-6)
     sized = [sized_of(s.schedule, s.bindings) for s in collection.samples]
 
     def seen_on(machine: Target) -> list[Observation]:
@@ -161,9 +169,8 @@ def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[s
 
     machines = {share: with_share(target, share) for share in SHARES}
     seen = {share: seen_on(machine) for share, machine in machines.items()}
-    share = min(SHARES, key=lambda s: fit_error(seen[s], machines[s]))
-    target, observations = machines[share], seen[share]
-    return assemble(observations, sized, target, backend, threads, facts)
+    share = min(SHARES, key=lambda s: product_error(seen[s], machines[s]))
+    return assemble(seen[share], sized, machines[share], backend, threads, facts)
 
 
 @contextmanager
