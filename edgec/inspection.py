@@ -74,6 +74,11 @@ def model_symbols(model: Model) -> list[str]:
     return list(found)
 
 
+def input_symbols(model: Model) -> list[str]:
+    """The symbols of the inputs' dimensions."""
+    return list(dict.fromkeys(name for value in model.inputs for name in _type_symbols(value.type)))
+
+
 def _type_symbols(type_: Type) -> list[str]:
     if isinstance(type_, SequenceType | OptionalType):
         return _type_symbols(type_.element)

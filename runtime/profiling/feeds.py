@@ -12,8 +12,12 @@ from ..bundle import Bundle
 from ..synthesize import synthesize_feeds
 
 
-def made_up(bundle: Bundle) -> Mapping[str, Any]:
+def made_up(bundle: Bundle, dims: Mapping[str, int] | None = None) -> Mapping[str, Any]:
     """Inputs for one run: of the model itself where the bundle holds an ONNX model, else random ones of the declared sizes.
+
+    Args:
+        bundle: for which.
+        dims: sizes of symbolic dimensions; the others are tried, or 1.
 
     Raises:
         Diagnostic: E0606 when nothing that was tried runs.
@@ -22,11 +26,11 @@ def made_up(bundle: Bundle) -> Mapping[str, Any]:
     if source:
         from ...ir.serial.reader import read_model
 
-        return synthesize_feeds(read_model(bundle.folder / source), attempt=bundle.run)[0]
+        return synthesize_feeds(read_model(bundle.folder / source), dims=dims, attempt=bundle.run)[0]
     random = np.random.default_rng(0)
     feeds: dict[str, Any] = {}
     for spec in bundle.signature.inputs:
-        shape = tuple(d if isinstance(d, int) else 1 for d in (getattr(spec, "shape", None) or ()))
+        shape = tuple(d if isinstance(d, int) else (dims or {}).get(d, 1) for d in (getattr(spec, "shape", None) or ()))
         assert spec.dtype is not None  # what is no tensor has been refused before
         dtype = spec.dtype.numpy
         if np.issubdtype(dtype, np.floating):
