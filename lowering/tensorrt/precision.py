@@ -1,8 +1,14 @@
-"""float32 arithmetic in float16 or bfloat16, by explicit casts: TensorRT takes the element types of a network as they are written."""
+"""float32 arithmetic in float16 or bfloat16, by explicit casts: TensorRT takes the element types of a network as they are written.
+
+What half precision does not carry stays in float32, each for a reason of its own: sums and what is computed from nothing else (means,
+variances, their differences and roots), the squares that are summed, and constants that the narrow type rounds coarsely.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +25,18 @@ from ..backend import E_OPTION
 PRECISIONS = {"f32": DType.FLOAT, "f16": DType.FLOAT16, "bf16": DType.BFLOAT16}
 ALWAYS_F32 = frozenset(
     "Cast CastLike BitCast QuantizeLinear DequantizeLinear Range CumSum CumProd Resize NonMaxSuppression RoiAlign GridSample TopK "
-    "ArgMax ArgMin ReduceSumSquare ReduceL2 ReduceLogSum ReduceLogSumExp ReduceProd Exp Pow Log "
+    "ArgMax ArgMin Exp Pow Log LpPool GlobalLpPool LpNormalization "
     "STFT DFT Shape Size NonZero IsInf IsNaN Equal Less LessOrEqual Greater GreaterOrEqual".split()
 )
 """Operators that stay in float32: sums, powers and indices that 11 bits of mantissa or a range of 65504 do not carry."""
+SUMS = frozenset("ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp ReduceProd".split())
+"""Reductions whose results leave the range of float16, or lose what is subtracted from them."""
+OF_SUMS = frozenset("Add Sub Mul Div Neg Abs Max Min Clip Sqrt Reciprocal Reshape Squeeze Unsqueeze Identity".split())
+"""Operators that stay in float32 between sums: variances are small differences of large numbers."""
 SMALL_BYTES = 64
+COARSE = 2.0  # unit roundoffs; ordinary numbers are rounded by a third of one in the mean
+SENTINEL = 1e9  # constants beyond it stand for infinity
+_ROUNDOFF = {DType.FLOAT16: 2.0**-11, DType.BFLOAT16: 2.0**-8}
 _LARGEST = {DType.FLOAT16: 65504.0, DType.BFLOAT16: 3.3e38}
 
 
@@ -47,17 +60,16 @@ def lower_precision(graph: Graph, precision: str, keep: Sequence[str] = ()) -> l
     if narrow is DType.FLOAT:
         return []
     lowering = _Lowering(graph, narrow)
-    kept = []
     for node in list(graph):
-        if {node.name, node.op.op_name} & set(keep) or not lowering.admits(node):
-            if any(v.dtype is DType.FLOAT for v in node.outputs):
-                kept.append(node.name or node.outputs[0].name)
-            continue
-        if not lowering.convert(node):
-            kept.append(node.name or node.outputs[0].name)
+        reason = "as the option keep_f32 says" if {node.name, node.op.op_name} & set(keep) else lowering.reason(node)
+        if reason is None and not lowering.convert(node):
+            reason = "operators without that element type"
+        if reason is not None and any(v.dtype is DType.FLOAT for v in node.outputs):
+            lowering.kept[reason] += 1
     lowering.sweep()
-    unit = "2^-11" if narrow is DType.FLOAT16 else "2^-8"
-    what = f"{lowering.count} nodes compute in {precision}: a relative rounding error of {unit} each; {len(kept)} stay in float32"
+    unit, kept = "2^-11" if narrow is DType.FLOAT16 else "2^-8", lowering.kept
+    why = f" ({', '.join(f'{kept[reason]} {reason}' for reason in sorted(kept))})" if kept else ""
+    what = f"{lowering.count} nodes compute in {precision}: a relative rounding error of {unit} each; {kept.total()} stay in float32{why}"
     losses = [Loss("precision", "model", what)]
     if lowering.clipped:
         names = ", ".join(lowering.clipped[:5])
@@ -65,11 +77,19 @@ def lower_precision(graph: Graph, precision: str, keep: Sequence[str] = ()) -> l
     return losses
 
 
+def _is_summed_square(node: Node) -> bool:
+    """Whether a node multiplies a value with itself, for sums only."""
+    if node.op.op_name != "Mul" or node.inputs[0] is not node.inputs[1]:
+        return False
+    return all(isinstance(user, Node) and user.op.op_name in SUMS for user, _ in node.output.uses)
+
+
 class _Lowering:
     """Converts node after node; every value has at most one narrow form.
 
     Attributes:
         count: the nodes converted.
+        kept: how many nodes stay in float32, by the reason.
         clipped: constants whose numbers were limited.
     """
 
@@ -78,22 +98,48 @@ class _Lowering:
         self.forms: dict[Value, Value] = {}
         self.casts: list[Node] = []
         self.count = 0
+        self.kept: Counter[str] = Counter()
         self.clipped: list[str] = []
+        self._sums: set[Value] = set()
+        self._coarse: dict[Value, bool] = {}
 
-    def admits(self, node: Node) -> bool:
-        """Whether a node is one that may compute in the narrow type."""
-        if node.regions or isinstance(node.op, Opaque) or node.op.op_name in ALWAYS_F32:
-            return False
-        if any(v is not None and self._vanishes(v) for v in node.inputs):
-            return False
-        return any(v is not None and v.dtype is DType.FLOAT for v in node.inputs) and any(v.dtype is DType.FLOAT for v in node.outputs)
+    def reason(self, node: Node) -> str | None:
+        """Why a node stays in float32, None when it may compute in the narrow type."""
+        floats = [v for v in node.inputs if v is not None and v.dtype is DType.FLOAT]
+        if node.regions or isinstance(node.op, Opaque):
+            return "operators with graphs of their own"
+        if not floats or not any(v.dtype is DType.FLOAT for v in node.outputs):
+            return "operators that make or convert numbers"
+        computed = [v for v in floats if v.data is None]
+        if node.op.op_name in SUMS or node.op.op_name in OF_SUMS and computed and all(v in self._sums for v in computed):
+            self._sums.update(node.outputs)
+            return "sums and what follows from them alone"
+        if _is_summed_square(node):
+            return "squares that are summed"
+        if node.op.op_name in ALWAYS_F32:
+            return "powers, exponents and positions"
+        if any(self._is_coarse(v) for v in floats if v.data is not None):
+            return f"with constants that {self.narrow.short} rounds coarsely"
+        return None
 
-    def _vanishes(self, value: Value) -> bool:
-        """Whether a small constant holds numbers that the narrow type rounds to zero: bounds and epsilons that guard a division."""
-        if value.data is None or value.dtype is not DType.FLOAT or value.data.nbytes > SMALL_BYTES:
-            return False
-        array = value.data.numpy()
-        return bool(((array != 0) & (array.astype(self.narrow.numpy) == 0)).any())
+    def _is_coarse(self, value: Value) -> bool:
+        """Whether the narrow type holds a constant far worse than its unit roundoff says: numbers near its end, or too small for it.
+
+        Of small constants a single number that becomes zero suffices: bounds and epsilons guard a division.
+        """
+        if value not in self._coarse:
+            assert value.data is not None
+            array = value.data.numpy()
+            array = array[np.isfinite(array) & (np.abs(array) < SENTINEL)]
+            rounded = self._limited(array).astype(self.narrow.numpy).astype(np.float32)
+            norm, error = (float(np.linalg.norm(part.astype(np.float64))) for part in (array, array - rounded))
+            lost = value.data.nbytes <= SMALL_BYTES and bool(((array != 0) & (rounded == 0)).any())
+            self._coarse[value] = lost or error > COARSE * _ROUNDOFF[self.narrow] * norm
+        return self._coarse[value]
+
+    def _limited(self, array: Any) -> Any:
+        limit = _LARGEST[self.narrow]
+        return np.clip(array, -limit, limit)
 
     def convert(self, node: Node) -> bool:
         """Replace a node by one on narrow operands, and a cast back for what reads the wide result; False when that has no type."""
@@ -110,6 +156,7 @@ class _Lowering:
                 self.graph.replace(old, made)
                 made.name, old.name = old.name, made.name
                 continue
+            made.origins = old.origins  # comparisons find the rounded value under them
             back = self.graph.insert(Cast(to=DType.FLOAT), [made], before=node)
             self.casts.append(back)
             self.graph.replace(old, back.output)
@@ -124,11 +171,11 @@ class _Lowering:
         if found is not None:
             return found
         if value.data is not None:
-            array, limit = value.data.numpy(), _LARGEST[self.narrow]
+            array = value.data.numpy()
             finite = np.isfinite(array)
-            if bool((np.abs(array[finite]) > limit).any()):
+            if bool((np.abs(array[finite]) > _LARGEST[self.narrow]).any()):
                 self.clipped.append(value.name)
-                array = np.where(finite, np.clip(array, -limit, limit), array)
+                array = np.where(finite, self._limited(array), array)
             data = ArrayData(array.astype(self.narrow.numpy))
             found = Value(self.graph.fresh_name(value.name), constant_type(data), data=data)
         else:

@@ -164,3 +164,49 @@ def test_precision_is_spelled_by_casts(tmp_path: Path, precision: str) -> None:
     with pytest.raises(Diagnostic) as caught:
         built(model, tmp_path / "none", precision=precision, keep_f32=["third"])
     assert caught.value.code == "E0506"
+
+
+def test_variances_and_tiny_constants_stay_in_float32(tmp_path: Path) -> None:
+    """Sums of squares leave the range of float16, and a variance is a small difference of two of them."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="product"),
+        helper.make_node("ReduceMean", ["h", "axis"], ["mean"], name="mean"),
+        helper.make_node("Mul", ["h", "h"], ["square"], name="square"),
+        helper.make_node("ReduceSum", ["square", "axis"], ["sum"], name="sum"),
+        helper.make_node("Mul", ["sum", "part"], ["power"], name="power"),
+        helper.make_node("Mul", ["mean", "mean"], ["level"], name="level"),
+        helper.make_node("Sub", ["power", "level"], ["variance"], name="variance"),
+        helper.make_node("Sqrt", ["variance"], ["deviation"], name="deviation"),
+        helper.make_node("Div", ["h", "deviation"], ["n"], name="scaled"),
+        helper.make_node("Add", ["n", "tiny"], ["y"], name="shifted"),
+    ]
+    weights = {
+        "w": np.random.default_rng(1).normal(0, 20, (64, 300)).astype(np.float32),
+        "axis": np.array([1]), "part": np.float32(1 / 300), "tiny": np.full(300, 3e-7, np.float32),
+    }  # fmt: skip
+    model = single(nodes, {"x": (TensorProto.FLOAT, [4, 64])}, TensorProto.FLOAT, weights)
+    bundle = built(model, tmp_path / "bundle", precision="f16")
+    typed = {node.name: node for node in onnx.load(bundle.folder / "model.onnx").graph.node}
+    assert typed["scaled"].input[0] in typed["product"].output and "rounds coarsely" in losses(bundle)["precision"]
+    assert "sums and what follows" in losses(bundle)["precision"] and "squares that are summed" in losses(bundle)["precision"]
+    x = np.random.default_rng(2).normal(0, 4, (4, 64)).astype(np.float32)
+    found, expected = bundle.run({"x": x})["y"], edgec.compile(model, target="ort", output=tmp_path / "ort").run({"x": x})["y"]
+    assert np.linalg.norm(found - expected) < 2e-3 * np.linalg.norm(expected)
+
+
+def test_layers_are_found_again_in_another_precision(tmp_path: Path) -> None:
+    """So that errors of deep networks are judged by their depth, and layers on their own."""
+    rng = np.random.default_rng(0)
+    count, nodes, weights = 30, [], {}
+    for i in range(count):
+        nodes.append(helper.make_node("MatMul", [f"h{i - 1}" if i else "x", f"w{i}"], [f"m{i}"]))
+        nodes.append(helper.make_node("Relu", [f"m{i}"], ["y" if i == count - 1 else f"h{i}"]))
+        weights[f"w{i}"] = rng.normal(0, 0.25, (32, 32)).astype(np.float32)
+    path = tmp_path / "model.onnx"
+    single(nodes, {"x": (TensorProto.FLOAT, [4, 32])}, TensorProto.FLOAT, weights).save(path)
+    bundle = built(edgec.load(path), tmp_path / "bundle", precision="f16")
+    report = edgec.verify(path, bundle.folder / "model.onnx")
+    assert report.passed and report.layers_passed and len(report.layers) >= count
+    assert report.outputs[0].error.tolerance > 0.01 and all(
+        layer.isolated is not None and layer.isolated.tolerance < 0.005 for layer in report.layers
+    )
