@@ -129,7 +129,7 @@ def _clocked(
     except OSError as error:
         found.reasons[name] = f"the clock could not be set: {error}"
         return {}
-    found.facts[name] = {"stream": ratios[STREAM], "registers": ratios[STEADY], "low_hz": clock.low, "high_hz": clock.high}
+    found.facts[name] = {"stream": ratios[STREAM], "registers": ratios[STEADY], "low_hz": _low(clock), "high_hz": clock.high}
     if not Slowdown(1.0, ratios[STEADY]).tells:
         found.reasons[name] = f"the lower clock makes arithmetic only {ratios[STEADY]:.2f} times as long: the setting has no effect"
         return {}
@@ -171,7 +171,12 @@ def _on(pressure: Pressure) -> Iterator[None]:
 
 
 def _slower(clock: CoreClock) -> AbstractContextManager[None]:
-    return clock.limited(max(clock.low, clock.high / 2))
+    return clock.limited(_low(clock))
+
+
+def _low(clock: CoreClock) -> float:
+    """The clock to compare with, Hz: half of the greatest, where the cores go so low."""
+    return max(clock.low, clock.high / 2)
 
 
 # -- references --------------------------------------------------------------------------------------------------------

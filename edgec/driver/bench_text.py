@@ -73,8 +73,8 @@ def _methods(examination: Facts) -> list[str]:
         lines.append(f"method      memory pressure: streams on {found['cores']:.0f} other cores make {slower}")
     if METHODS[1] in examination["methods"]:
         found = examination[METHODS[1]]
-        slower = f"{found['high_hz'] / 1e9:.3g} GHz and half of it: arithmetic in registers takes {found['registers']:.2f} times as long"
-        lines.append(f"method      core clock: {slower}")
+        clocks = f"{found['low_hz'] / 1e9:.3g} in place of {found['high_hz'] / 1e9:.3g} GHz"
+        lines.append(f"method      core clock: {clocks} makes arithmetic in registers {found['registers']:.2f} times as long")
     inferred = {METHODS[:1]: "core", METHODS[1:]: "memory"}.get(tuple(examination["methods"]))
     if inferred is not None:
         lines.append(f"            the share of the {inferred} clock is what the other and launches leave; it was not measured")

@@ -18,6 +18,7 @@ import pytest
 from edgec.costmodel.calibrated import CalibratedTarget, ClassScalar, save_calibrated
 from edgec.costmodel.targets import load_target
 from edgec.driver.bench_subject import swept
+from edgec.driver.bench_text import bench_text
 from edgec.ir.diagnostics import Diagnostic
 from edgec.runtime import examine
 from edgec.runtime.pressure import place
@@ -93,6 +94,18 @@ def test_the_text_says_how_it_was_found(edgec: Run, monkeypatch: pytest.MonkeyPa
     assert "bound at batch 1: compute; core clock -0." in out and "memory clock -0.10" in out
     assert "streams on 1 other cores make a pure stream 1.50 times as long" in out and "it was not measured" in out
     assert "truth       compute" in out and "no core clock: " in out
+
+
+def test_the_text_names_every_method(edgec: Run) -> None:
+    facts = document(edgec, "--sweep", "--kernel", "launch", "--rounds", "1")
+    pressure, clock = {"stream": 1.5, "registers": 1.0, "cores": 3.0}, {"stream": 1.1, "registers": 2.0, "low_hz": 1.5e9, "high_hz": 3e9}
+    both = {"methods": ["memory_pressure", "core_clock"], "reasons": {}, "memory_pressure": pressure, "core_clock": clock}
+    text = bench_text({**facts, "examination": both})
+    assert "streams on 3 other cores" in text and "1.5 in place of 3 GHz" in text and "was not measured" not in text
+    text = bench_text(
+        {**facts, "examination": {"methods": ["core_clock"], "reasons": {"memory_pressure": "there is one core"}, "core_clock": clock}}
+    )
+    assert "share of the memory clock is what the other and launches leave" in text and "no memory pressure: there is one core" in text
 
 
 def test_without_a_sweep(edgec: Run, model: Path) -> None:
