@@ -25,7 +25,7 @@ class _Bench(TyperCommand):
 
 
 def bench(
-    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="A model, or a bundle of ort, openvino or tflite.")] = None,
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help="A model, or a bundle of ort, openvino or tflite.")] = None,
     sweep: Annotated[
         str | None,
         typer.Option(

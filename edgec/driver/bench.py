@@ -146,8 +146,9 @@ def _predict(subject: Subject, machine: Target | CalibratedTarget, threads: int)
     from ..costmodel.roofline import Setting
 
     device = machine.target if isinstance(machine, CalibratedTarget) else machine
-    units = min(threads, engine_of(device).units)
-    return Predictor(subject.schedule, machine, setting=Setting(units=units)).predict(subject.bindings)
+    engine = engine_of(device)
+    setting = Setting(units=min(threads, engine.units)) if engine.kind == "cpu" else None  # threads are those of a processor
+    return Predictor(subject.schedule, machine, setting=setting).predict(subject.bindings)
 
 
 # -- the document ------------------------------------------------------------------------------------------------------
