@@ -40,13 +40,14 @@ _ROUNDOFF = {DType.FLOAT16: 2.0**-11, DType.BFLOAT16: 2.0**-8}
 _LARGEST = {DType.FLOAT16: 65504.0, DType.BFLOAT16: 3.3e38}
 
 
-def lower_precision(graph: Graph, precision: str, keep: Sequence[str] = ()) -> list[Loss]:
+def lower_precision(graph: Graph, precision: str, keep: Sequence[str] = (), lacking: Sequence[str] = ()) -> list[Loss]:
     """Compute the float32 nodes of a graph in another type, in place; inputs, outputs and what lies in regions stay as they are.
 
     Args:
         graph: the graph.
         precision: ``f32`` (nothing happens), ``f16`` or ``bf16``.
         keep: names of nodes, or of operators, that stay in float32.
+        lacking: names of operators that the target does not have in that type.
 
     Raises:
         Diagnostic: E0506 when a name in ``keep`` is neither.
@@ -62,7 +63,7 @@ def lower_precision(graph: Graph, precision: str, keep: Sequence[str] = ()) -> l
     lowering = _Lowering(graph, narrow)
     for node in list(graph):
         reason = "as the option keep_f32 says" if {node.name, node.op.op_name} & set(keep) else lowering.reason(node)
-        if reason is None and not lowering.convert(node):
+        if reason is None and (node.op.op_name in lacking or not lowering.convert(node)):
             reason = "operators without that element type"
         if reason is not None and any(v.dtype is DType.FLOAT for v in node.outputs):
             lowering.kept[reason] += 1

@@ -12,6 +12,7 @@ from ...ir.ops.unary import Identity
 from ...passes.manager import run_passes
 from ..artifact import Loss
 from .carry import carry
+from .matrix import problems
 from .precision import lower_precision
 from .quantization import listed, make_symmetric
 
@@ -37,7 +38,15 @@ def prepare(model: Model, settings: Mapping[str, Any], capabilities: Sequence[st
     Raises:
         Diagnostic: E0501 for constants that no element type of TensorRT holds.
     """
-    model = model.copy()
+    prepared = _prepared(model.copy(), settings, capabilities)
+    if settings["precision"] == "f32":
+        return prepared
+    lacking = dict.fromkeys(node.op.op_name for node, _ in problems(prepared.model.graph.walk(), capabilities))
+    return _prepared(model.copy(), settings, capabilities, tuple(lacking)) if lacking else prepared
+
+
+def _prepared(model: Model, settings: Mapping[str, Any], capabilities: Sequence[str], lacking: Sequence[str] = ()) -> Prepared:
+    """See `prepare`; the operators named stay in float32, for TensorRT does not take them otherwise."""
     graph = model.graph
     losses = make_symmetric(graph, capabilities)
     run_passes(graph, CLEANUP)
@@ -47,7 +56,7 @@ def prepare(model: Model, settings: Mapping[str, Any], capabilities: Sequence[st
     if carried.integers:
         what = f"{len(carried.integers)} integer values are stored in wider types, without rounding"
         losses.append(Loss("storage", listed(carried.integers), what))
-    losses += lower_precision(graph, settings["precision"], tuple(settings["keep_f32"]))
+    losses += lower_precision(graph, settings["precision"], tuple(settings["keep_f32"]), lacking)
     _separate_outputs(graph)
     return Prepared(model, tuple(losses))
 

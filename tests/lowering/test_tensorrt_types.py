@@ -194,6 +194,15 @@ def test_variances_and_tiny_constants_stay_in_float32(tmp_path: Path) -> None:
     assert np.linalg.norm(found - expected) < 2e-3 * np.linalg.norm(expected)
 
 
+def test_operators_without_bfloat16_stay_in_float32(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("HardSwish", ["h"], ["y"])]
+    weights = {"w": np.random.default_rng(1).normal(0, 1, (8, 8)).astype(np.float32)}
+    bundle = built(single(nodes, {"x": (TensorProto.FLOAT, [4, 8])}, TensorProto.FLOAT, weights), tmp_path / "bundle", precision="bf16")
+    assert (
+        "1 operators without that element type" in losses(bundle)["precision"] and "1 nodes compute in bf16" in losses(bundle)["precision"]
+    )
+
+
 def test_layers_are_found_again_in_another_precision(tmp_path: Path) -> None:
     """So that errors of deep networks are judged by their depth, and layers on their own."""
     rng = np.random.default_rng(0)
