@@ -29,6 +29,7 @@ SUPPORT = "support"
 ILLEGAL = "legalize.illegal"
 CHOSEN = "legalize.opset"
 DEPTH = 6
+ROUNDING = "legalize.rounding"  # the metadata key of conversions of what was computed in a wider type back to the type it had
 
 # What a target without a type computes in instead: every result is representable there, and converting it back gives what the
 # narrow type would have given.
@@ -255,7 +256,9 @@ class Legalizer:
                     continue
                 if old.dtype is None:
                     raise Diagnostic("", "no tensor")
-                results.append(insert(Cast(to=old.dtype), [new], 1).output)
+                back = insert(Cast(to=old.dtype), [new], 1)
+                back.metadata[ROUNDING] = wide.short
+                results.append(back.output)
         except Diagnostic:
             _discard(created)  # the operator itself does not admit the wide type
             return None
