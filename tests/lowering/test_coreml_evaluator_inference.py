@@ -166,6 +166,14 @@ def test_operators_agree_with_value_inference(tmp_path):
     assert all(used[op] for op in {case[0] for case in CASES})
 
 
+def test_softmax_of_float16_rounds_as_value_inference_does(tmp_path):
+    x = (random(4, 50, seed=9) * 4).astype(np.float16)
+    evaluator = PackageEvaluator(save(lambda x: mb.softmax(x=x, axis=-1), {"x": x}, tmp_path))
+    (got,) = evaluator.run({"x": x}).values()
+    (expected,) = _inferred("softmax", {"x": x}, 17)
+    np.testing.assert_array_equal(got.astype(np.float16), expected)
+
+
 def test_negative_indices_count_from_the_end_before_ios17(tmp_path):
     cases: list[Case] = [
         ("gather", {"x": X}, {"indices": np.array([-1, 0], np.int32), "axis": 1}),

@@ -9,7 +9,7 @@ import numpy as np
 
 from .elementwise import erf
 from .errors import undefined, unsupported
-from .registry import operator
+from .registry import Call, operator
 from .values import Array
 
 
@@ -103,7 +103,10 @@ def softplus_parametric(x: Array, alpha: Array, beta: Array) -> Array:
 
 
 @operator("softmax")
-def softmax(x: Array, axis: Any = -1) -> Array:
+def softmax(x: Array, call: Call, axis: Any = -1) -> Array:
+    """In float16 every step is rounded, as in MIL's own value inference and in the function body that ONNX gives."""
+    element = call.outputs[0].element
+    x = x.astype(np.float16) if element is not None and element.name == "fp16" else x
     weights = np.exp(x - x.max(axis=int(axis), keepdims=True))
     return weights / weights.sum(axis=int(axis), keepdims=True)
 

@@ -1,8 +1,8 @@
 """Executes the blocks of an ML Program.
 
 Every operator whose operands or results are 16-bit floats is evaluated in float32 on the exact values of its operands, and its result is
-rounded to float16 once, to nearest even; values beyond 65504 become infinite. A device may add in float16 or keep float32 between
-operators that it fuses, so its results differ from these in the last bits of float16.
+rounded to float16 once, to nearest even; values beyond 65504 become infinite. Only softmax rounds every step. A device may add in float16
+or keep float32 between operators that it fuses, so its results differ from these in the last bits of float16.
 """
 
 from __future__ import annotations
