@@ -12,6 +12,7 @@ pytest.importorskip("ai_edge_litert")
 from edgec.ir.dtypes import DType
 from edgec.ir.graph import constant, int64s
 from edgec.ir.model import Model
+from edgec.ir.op import Op
 from edgec.ir.ops.activation import Clip, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid
 from edgec.ir.ops.binary import Add, Div, Max, Min, Mul, Sub
 from edgec.ir.ops.concat import Concat, Pad, Split
@@ -268,3 +269,21 @@ def test_coarse_kernels_stay_float() -> None:
     artifact, options = lowered(tanh(b))
     assert [f["operator"] for f in artifact.facts["quantisation"]["float_operators"]] == ["Tanh"]
     assert steps_apart(tanh(Builder(0, DType.INT16)), b.feeds, run(artifact, options, b.feeds)["y"]) <= 1.01
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "result", "whole"),
+    [
+        (1.0, 1.0, 2.0, False),  # 1/32767 is taken for 1/32768, and no operand has the scale of the result
+        (2.0, 1.0, 2.0, False),
+        (2.0 * 32767 / 32768, 32767 / 32768, 2.0 * 32767 / 32768, True),  # powers of two that the kernel shifts by
+        (1.7, 1.0, 2.6, True),
+    ],
+)
+@pytest.mark.parametrize("op", [Add(), Sub()], ids=["add", "sub"])
+def test_sums_of_sixteen_bits_with_scales_near_powers_of_two(op: Op, left: float, right: float, result: float, whole: bool) -> None:
+    b = Builder(5, DType.INT16)
+    model = b.finish(b.graph.add(op, b.input((3, 40), -left, left), b.input((3, 40), -right, right)), b.parameters(-result, result))
+    artifact, options = lowered(model)
+    assert is_whole(artifact) == whole
+    assert steps_apart(model, b.feeds, run(artifact, options, b.feeds)["y"]) <= 1.01

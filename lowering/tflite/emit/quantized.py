@@ -41,6 +41,8 @@ from .resize import axes_of, kernel_flags, portable, resize_by_kernel
 STORED = frozenset((DType.UINT8, DType.INT8, DType.UINT16, DType.INT16, DType.INT32))
 REAL = frozenset((DType.FLOAT, DType.FLOAT16))
 ARITHMETIC = "probe of LiteRT 2.3: division, ROUND, limits and CAST against ONNX Runtime"
+NEARLY = 2e-3
+"""How far the logarithm of a scale that kernels take for a power of two may be off; LiteRT 2.3 has 1e-3."""
 COARSER = 1.001
 """A kernel's own parameters may be requantised to those of the model when they are at most this much coarser: the sum of both roundings
 then stays within one step."""
@@ -238,7 +240,26 @@ def limits(e: QuantizedEmitter, node: Node) -> None:
 
 
 # -- arithmetic ----------------------------------------------------------------------------------------------------------------
-in_integers(Add, Sub, Mul, when=_all_quantised)(real_arithmetic)
+def _summable(node: Node, plan: Plan) -> str | None:
+    """Whether a sum is one for the kernel of int16.
+
+    Where all scales are powers of two, or nearly so, it shifts: one operand has to have the scale of the result, the other none that is
+    coarser, and what the scales are off goes lost.
+    """
+    grids = [plan.grid(v) for v in (*node.inputs, node.output)]
+    if grids[2] is not None and grids[2].dtype is DType.INT16:
+        scales = [np.float32(g.scale) for g in grids if g is not None]
+        exponents = [float(np.rint(np.log2(s))) for s in scales]
+        if all(abs(float(np.log2(s)) - e) < NEARLY for s, e in zip(scales, exponents, strict=True)):
+            left, right, result = exponents
+            exact = all(float(s) == 2.0**e for s, e in zip(scales, exponents, strict=True))
+            if not exact or max(left, right) != result:
+                return "the int16 kernel takes scales near powers of two for such, and shifts"
+    return _all_quantised(node, plan)
+
+
+in_integers(Add, Sub, when=_summable)(real_arithmetic)
+in_integers(Mul, when=_all_quantised)(real_arithmetic)
 
 
 def _divisor(node: Node, plan: Plan) -> float | None:
