@@ -426,6 +426,19 @@ def _diagnostic_is_refusal() -> Iterator[None]:
         raise Refused(f"{error.code}: {error.message}") from error
 
 
+@contextlib.contextmanager
+def _refused_values() -> Iterator[None]:
+    """Numbers that the element types of a target cannot hold, such as float64 ones beyond float32, are refused when they are fed."""
+    from edgec.ir.diagnostics import Diagnostic
+
+    try:
+        yield
+    except Diagnostic as error:
+        if error.code in ("E0505", "E0554") and "cannot hold these values" in error.message:
+            raise Refused(f"{error.code}: {error.message}") from error
+        raise
+
+
 def _save(model: bytes, folder: Path) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(model)
@@ -451,7 +464,8 @@ def _edgec_bundle(target: str, model: bytes, feeds: Feeds, folder: Path) -> list
 
     with _diagnostic_is_refusal():
         edgec.compile(_save(model, folder), target=target, output=folder / "bundle")
-    outputs = edgec.load_bundle(folder / "bundle").run(feeds)
+    with _refused_values():
+        outputs = edgec.load_bundle(folder / "bundle").run(feeds)
     return [outputs[value.name] for value in onnx.load_from_string(model).graph.output]
 
 
@@ -483,19 +497,14 @@ def route_edgec_tflite(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
 def route_edgec_tensorrt(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
     """edgec builds an engine for SM86 ahead of time; the typed ONNX model that it was built from runs in ONNX Runtime."""
     import edgec
-    from edgec.ir.diagnostics import Diagnostic
 
     options = {"capabilities": "SM86", "optimization_level": 0}
     with _diagnostic_is_refusal():
         bundle = edgec.compile(_save(model, folder), target="tensorrt", output=folder / "bundle", options=options)
     if [engine["capabilities"] for engine in bundle.manifest["lowering"]["engines"]] != [["SM86"]]:
         raise RuntimeError("no engine was built")
-    try:
+    with _refused_values():
         outputs = edgec.load_bundle(folder / "bundle", reference=True).run(feeds)
-    except Diagnostic as error:
-        if error.code == "E0554":  # float64 numbers beyond float32
-            raise Refused(f"{error.code}: {error.message}") from error
-        raise
     return [outputs[value.name] for value in onnx.load_from_string(model).graph.output]
 
 
