@@ -12,7 +12,10 @@ from ...ir.dtypes import DType
 from ...ir.graph import Graph, Node, Value
 from ...ir.model import Model
 from ...ir.op import Opaque
+from ...ir.ops.cast import Cast
+from ...ir.ops.control import Loop
 from ...ir.ops.random import Dropout
+from ...ir.ops.unary import Identity
 from ...ir.types import OptionalType, SequenceType, TensorType, bind, map_dims
 from ...passes.values import uniform_number
 from .carry import CARRIERS, carry
@@ -47,6 +50,8 @@ def objection(node: Node, capabilities: Sequence[str] = ()) -> Refusal | None:
         node: the node; it stays as it is. Of nodes with regions only the operator is judged: what is inside is judged on its own.
         capabilities: for which the engine is to be built, such as ``SM86``; without any only the parser is asked.
     """
+    if node.regions:
+        return _judge(node, capabilities)  # also by what is inside
     key = _key(node, tuple(capabilities))
     if key not in _known:
         found = _judge(node, capabilities)
@@ -63,6 +68,8 @@ def _judge(node: Node, capabilities: Sequence[str]) -> Refusal | None:
             return found
     if _is_random(node):
         return Refusal("its result is random", "random")
+    if _collects_until(node):
+        return Refusal("it collects results and may stop early: TensorRT collects as many as the trip count says", "control-flow")
     sdk = load()
     if node.regions or isinstance(node.op, Opaque):
         builder, network = sdk.create_network()
@@ -89,6 +96,27 @@ def _is_random(node: Node) -> bool:
         training = node.operand(2)
         return training is not None and uniform_number(training) != 0
     return not node.op.domain and node.op.op_name in RANDOM
+
+
+def _collects_until(node: Node) -> bool:
+    """Whether a loop stacks results and has a condition that may fail before the trip count is reached."""
+    if not isinstance(node.op, Loop):
+        return False
+    first, body = node.operand(1), node.regions[0]
+    again = body.outputs[0]
+    while again.producer is not None and isinstance(again.producer.op, Identity) and again.producer.inputs[0] is not None:
+        again = again.producer.inputs[0]
+    goes_on = again is body.inputs[1] or again.data is not None and uniform_number(again) == 1
+    begins = first is None or first.data is not None and uniform_number(first) == 1 or _counts(node.operand(0), first)
+    return any(value.uses for value in node.outputs[len(node.inputs) - 2 :]) and not (begins and goes_on)
+
+
+def _counts(trips: Value | None, condition: Value) -> bool:
+    """Whether a condition fails only where the trip count is zero: both are conversions of one number."""
+    if trips is None or condition.producer is None or not isinstance(condition.producer.op, Cast):
+        return False
+    number = condition.producer.inputs[0]
+    return number is trips or trips.producer is not None and isinstance(trips.producer.op, Cast) and trips.producer.inputs[0] is number
 
 
 def _needs_build(node: Node, capabilities: Sequence[str]) -> bool:

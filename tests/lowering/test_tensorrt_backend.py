@@ -202,6 +202,43 @@ def test_refusals_carry_reason_codes(tmp_path: Path, nodes: list[onnx.NodeProto]
     assert nodes[0].op_type in str(caught.value) and not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.parametrize("stops", [True, False])
+def test_loops_that_may_stop_early_collect_nothing(tmp_path: Path, stops: bool) -> None:
+    """TensorRT stacks as many results as the trip count says, whatever the condition."""
+    inner = helper.make_graph(
+        [
+            helper.make_node("Identity" if not stops else "Not", ["go" if not stops else "big"], ["again"]),
+            helper.make_node("Add", ["v", "v"], ["next"]),
+            helper.make_node("Identity", ["next"], ["each"]),
+            *(
+                [helper.make_node("ReduceMax", ["next"], ["top"], keepdims=0), helper.make_node("Greater", ["top", "limit"], ["big"])]
+                if stops
+                else []
+            ),
+        ][:: -1 if stops else 1],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, [3]),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [3]),
+            helper.make_tensor_value_info("each", TensorProto.FLOAT, [3]),
+        ],
+    )
+    node = helper.make_node("Loop", ["n", "", "x"], ["last", "y"], body=inner)
+    inputs = [("x", TensorProto.FLOAT, [3]), ("n", TensorProto.INT64, [])]
+    model = model_of([node], inputs, [("y", TensorProto.FLOAT, [None, 3])], {"limit": np.float32(100)})
+    if not stops:
+        assert compiled(model, tmp_path / "bundle").manifest["lowering"]["engines"]
+        return
+    with pytest.raises(Diagnostic) as caught:
+        compiled(model, tmp_path / "bundle")
+    assert caught.value.code == "E0501" and getattr(caught.value, "reason_code", "") == "control-flow"
+
+
 def test_unsupported_attributes_are_spelled_out(tmp_path: Path) -> None:
     """The parser knows MaxPool, but not its dilations."""
     node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2], strides=[1, 2], pads=[1, 0, 1, 1])
