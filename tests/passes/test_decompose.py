@@ -22,6 +22,7 @@ from edgec.ir.ops.normalization import BatchNormalization, GroupNormalization, I
 from edgec.ir.ops.quantized_products import ConvInteger, MatMulInteger, QLinearConv
 from edgec.ir.ops.reduction import ReduceL2, ReduceLogSumExp, ReduceMean
 from edgec.ir.ops.scatter import ScatterElements, ScatterND
+from edgec.ir.ops.text import TfIdfVectorizer
 from edgec.ir.serial.reader import read_model_bytes
 from edgec.ir.types import TensorType
 from edgec.ir.verifier import verify
@@ -41,7 +42,7 @@ EXPECTED = {
     "decompose-center-crop-pad": 6, "decompose-affine-grid": 4, "inline-onnx-function": 40, "decompose-qlinear-matmul": 8,
     "recurrent-time-first": 3, "recurrent-steps": 8, "decompose-adam": 2, "decompose-stft": 2,
     "decompose-grid-sample": 12, "decompose-compress": 2, "decompose-eye-like": 3, "decompose-lp-normalization": 4, "decompose-col2im": 5,
-    "decompose-roi-align": 3, "scatter-by-comparison": 6, "scatter-by-gathering": 6,
+    "decompose-roi-align": 3, "decompose-tf-idf": 7, "scatter-by-comparison": 6, "scatter-by-gathering": 6,
 }  # fmt: skip
 
 
@@ -242,6 +243,15 @@ def test_scattered_updates_are_reduced(reduction: str, constants: tuple[int, ...
     check(rule, ScatterElements(axis=1, reduction=reduction), data, places, updates, constants=constants)
     points = np.array([[0, 1], [-1, -1], [0, 1], [3, 4], [0, -4]])
     check(rule, ScatterND(reduction=reduction), data, points, rng.integers(-6, 6, (5, 3)).astype(dtype), constants=constants)
+
+
+@pytest.mark.parametrize("mode", ["TF", "IDF", "TFIDF"])
+def test_counts_of_n_grams(mode: str) -> None:
+    pool, weights = (2, 3, 5, 3, 2, 4, 4, 5, 2, 2, 3, 5), (0.5, 2.0, 3.0, 0.25, 1.5, 4.0)
+    op = TfIdfVectorizer(3, 2, 1, mode, (0, 3, 9), (4, 0, 2, 1, 5, 3, 1), pool, None, weights)
+    words = np.random.default_rng(4).integers(2, 6, (5, 9))
+    check("decompose-tf-idf", op, words, symbolic=("0.0",))
+    check("decompose-tf-idf", op, words[0].astype(np.int32))
 
 
 def test_few_updates_of_many_places_are_gathered() -> None:
