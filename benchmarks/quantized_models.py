@@ -1,6 +1,6 @@
 """Real models quantised by ONNX Runtime, compiled for LiteRT, and compared with ONNX Runtime's result of the same quantised model.
 
-Run: python benchmarks/quantized_models.py [--names mobilenetv2,magika] [--activations uint8|int8|int16] [--per-tensor] [--time]
+Run: python benchmarks/quantized_models.py [--names mobilenetv2,magika] [--activations uint8|int8|int16] [--per-tensor] [--time] [--kernels]
 """
 
 from __future__ import annotations
@@ -129,7 +129,45 @@ def median_ms(run: Any, feeds: Mapping[str, Any], count: int = 9) -> float:
     return 1000 * float(np.median(times))
 
 
-def examine(name: str, activations: str, per_channel: bool, timed: bool) -> dict[str, Any]:
+def own_errors(file: Path, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """How far pointwise convolutions are from the exact sums of their own operands, in steps of their results (builtin kernels).
+
+    Results at the ends of the range are left out: activations may have limited them.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_path=str(file), experimental_preserve_all_tensors=True, experimental_op_resolver_type=plain)
+    interpreter.allocate_tensors()
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], feeds[detail["name"]])
+    interpreter.invoke()
+    tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+
+    def real(index: int) -> Any:
+        parameters = tensors[index]["quantization_parameters"]
+        array = interpreter.get_tensor(index).astype(np.float64)
+        shape = [-1 if axis == parameters["quantized_dimension"] else 1 for axis in range(array.ndim)]
+        scales, zeros = (np.asarray(parameters[key], np.float64) for key in ("scales", "zero_points"))
+        return (array - zeros.reshape(shape)) * scales.reshape(shape) if len(scales) > 1 else (array - zeros[0]) * scales[0]
+
+    greatest, squares, count = 0.0, 0.0, 0
+    for operator in interpreter._get_ops_details():
+        x, w, bias = [*operator["inputs"], -1, -1][:3]
+        if operator["op_name"] != "CONV_2D" or bias < 0 or tuple(tensors[w]["shape"][1:3]) != (1, 1):
+            continue
+        (y,) = operator["outputs"]
+        step = float(tensors[y]["quantization_parameters"]["scales"][0])
+        found, exact = real(y) / step, real(x) @ real(w)[:, 0, 0, :].T + real(bias)
+        if found.shape != exact.shape:
+            continue  # strides
+        inside = (found > found.min()) & (found < found.max())
+        error = (found - exact / step)[inside]
+        greatest, squares, count = max(greatest, float(np.abs(error).max())), squares + float((error**2).sum()), count + error.size
+    return {"greatest": greatest, "rms": float(np.sqrt(squares / max(count, 1)))}
+
+
+def examine(name: str, activations: str, per_channel: bool, timed: bool, kernels: bool = False) -> dict[str, Any]:
     """Quantise, compile, run and compare one model."""
     import edgec
 
@@ -147,7 +185,7 @@ def examine(name: str, activations: str, per_channel: bool, timed: bool) -> dict
             if not per_channel:
                 raise
             print(f"{name}: what is quantised per channel does not run in ONNX Runtime; per tensor instead", file=sys.stderr)
-            return examine(name, activations, False, timed)
+            return examine(name, activations, False, timed, kernels)
         integers = session_of(source, optimised=True).run(None, feeds)
         expected = dict(zip(names, results, strict=True))
         start = time.perf_counter()
@@ -170,6 +208,8 @@ def examine(name: str, activations: str, per_channel: bool, timed: bool) -> dict
             "bytes": (work / "bundle" / "model.tflite").stat().st_size,
             "original_bytes": model.stat().st_size,
         }
+        if kernels:
+            row["kernels"] = own_errors(work / "bundle" / "model.tflite", feeds)
         if timed:
             plain = edgec.compile(str(model), target="tflite", output=work / "plain", dims=bound(model, dims))
             row["ms"], row["float_ms"] = median_ms(bundle.run, feeds), median_ms(plain.run, feeds)
@@ -195,10 +235,11 @@ def main() -> None:
     parser.add_argument("--activations", default="uint8", choices=("uint8", "int8", "int16"))
     parser.add_argument("--per-tensor", action="store_true")
     parser.add_argument("--time", action="store_true")
+    parser.add_argument("--kernels", action="store_true", help="the own errors of pointwise convolutions too")
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
     for name in chosen.names.split(","):
-        print(json.dumps(examine(name, chosen.activations, not chosen.per_tensor, chosen.time)), flush=True)
+        print(json.dumps(examine(name, chosen.activations, not chosen.per_tensor, chosen.time, chosen.kernels)), flush=True)
 
 
 if __name__ == "__main__":
