@@ -30,6 +30,7 @@ EXPORTS = ("mobilenetv2_ts", "mobilenetv3_ts", "resnet50_ts", "convnext_t_ts", "
 NARROW = ("mobilenetv2_ts", "resnet50_ts", "efficientnet_lite0_ts", "vit_tiny_ts", "minilm_ts", "light_squeezenet", "light_shufflenet")
 LEVELS = ("all", "basic")  # fusions on, and off
 KEPT = 0.1  # share of a node's time that is its own at least
+PROFILED = 3e-6  # seconds that the profiler spends at a node, at most
 
 
 @dataclass(frozen=True)
@@ -181,18 +182,18 @@ def _operators(graph: Graph, folder: Path, threads: int, sizes: Mapping[str, int
 
 
 def _corrected(parts: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """Operators so that they add up to the whole: the profiler spends the same time at every node, which is taken off each.
+    """Operators so that they add up to the whole.
 
-    No node loses more than nine tenths. Where the parts are less than the whole they are scaled.
+    The profiler spends the same time at every node, up to `PROFILED`, which is taken off each; no node loses more than nine tenths. What
+    is left is scaled.
     """
-    total = sum(parts.values())
-    if total <= seconds:
-        return {name: value * seconds / total for name, value in parts.items()} if total > 0 else {}
-    low, high = 0.0, max(parts.values())
-    for _ in range(60):
+    low, high = 0.0, PROFILED
+    for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if sum(max(v - middle, KEPT * v) for v in parts.values()) > seconds else (low, middle)
-    return {name: max(value - high, KEPT * value) for name, value in parts.items()}
+    kept = {name: max(value - high, KEPT * value) for name, value in parts.items()}
+    total = sum(kept.values())
+    return {name: value * seconds / total for name, value in kept.items()} if total > 0 else {}
 
 
 def cache_folder() -> Path:

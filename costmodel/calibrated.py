@@ -31,7 +31,8 @@ E_CALIBRATED = code(
 class ClassCoefficients:
     """T = constant + (Tc^p + Tm^p)^(1/p) for one class of kernels; Tc and Tm are sums of coefficients times features.
 
-    Tm = Σ memory · bytes from a level + Σ stalls · bytes of constants from a level · the class's stall.
+    Tm = Σ memory · bytes from (and to) a level + Σ reads · bytes of activations from a level + Σ stalls · bytes of constants from a level
+    · the class's stall.
 
     Attributes:
         kernel: the kernel class.
@@ -45,6 +46,7 @@ class ClassCoefficients:
         shared: the part of a residual's variance that all kernels of the class have in common.
         samples: measurements behind the fit.
         error: mean relative error in cross-validation.
+        reads: further seconds per byte of an activation that is read, by the level's name: writes need not be waited for.
         stalls: further seconds per byte of a constant, by the level's name; see `kernels.KernelClass`.
     """
 
@@ -59,6 +61,7 @@ class ClassCoefficients:
     shared: float = 0.5
     samples: int = 0
     error: float = 0.0
+    reads: Mapping[str, float] = field(default_factory=dict)
     stalls: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -172,10 +175,10 @@ def _problem(entry: ClassCoefficients, found: CalibratedTarget) -> str:
         return f"'{entry.kernel}' is no kernel class"
     unknown = [name for name in entry.compute if name not in KERNELS[entry.kernel].features]
     levels = {level.name for engine in found.target.engines for level in engine.memory}
-    unknown += [name for name in (*entry.memory, *entry.stalls) if name not in levels]
+    unknown += [name for name in (*entry.memory, *entry.reads, *entry.stalls) if name not in levels]
     if unknown:
         return f"'{unknown[0]}' is no feature or memory level"
-    numbers = (entry.constant, *entry.compute.values(), *entry.memory.values(), *entry.stalls.values())
+    numbers = (entry.constant, *entry.compute.values(), *entry.memory.values(), *entry.reads.values(), *entry.stalls.values())
     if any(not 0 <= x < float("inf") for x in numbers):
         return "a coefficient is negative or not finite"
     if entry.overlap < 1 or not 0 < entry.spread[0] <= 1 <= entry.spread[1]:

@@ -71,7 +71,9 @@ class CompiledSchedule:
         self.reuse: Reuse = reuse_of(schedule, typical, arena)
         self.first, self.final = (np.array(x, np.intp) for x in lifetimes(schedule))
         self.exchanged = np.array(_exchanges(schedule), np.bool_)[:, None]
-        self.constants = np.array([schedule.tensors[a.tensor].role == "weight" for k in kernels for a in k.accesses], np.float64)[:, None]
+        accesses = [a for k in kernels for a in k.accesses]
+        self.constants = np.array([schedule.tensors[a.tensor].role == "weight" for a in accesses], np.float64)[:, None]
+        self.reads = np.array([not a.write and schedule.tensors[a.tensor].role != "weight" for a in accesses], np.float64)[:, None]
         self.activations = np.array([t.role != "weight" for t in schedule.tensors], np.float64)[:, None]
 
     @property
@@ -205,7 +207,7 @@ class Sized:
             result[owners[starts]] = np.add.reduceat(per_access, starts, axis=0)
         return result
 
-    def sources(self, capacities: list[float], softness: float, apart: bool = False, constants: bool = False) -> list[Array]:
+    def sources(self, capacities: list[float], softness: float, apart: bool = False, only: Array | None = None) -> list[Array]:
         """Bytes of every kernel that come from (or go to) each level and were not found nearer: one ``[kernels, n]`` per level.
 
         No distance is greater than all memory of the model: weights and the peak of activations.
@@ -214,9 +216,9 @@ class Sized:
             capacities: bytes that each level but the last keeps from one kernel to the next, the nearest first.
             softness: see `residency.resident_share`.
             apart: the host leaves inputs in the last level and fetches outputs from there.
-            constants: bytes of constants only.
+            only: weights of the accesses ``[accesses, 1]``, for bytes of some of them; all count alike unless given.
         """
-        touched = self.access_bytes * self.compiled.constants if constants else self.access_bytes
+        touched = self.access_bytes if only is None else self.access_bytes * only
         distances = np.minimum(self.distances, self.weight_bytes + self.peak_bytes)
         if apart:
             distances = np.where(self.compiled.exchanged, np.inf, distances)

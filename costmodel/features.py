@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .compiled import Sized
 from .kernels import KERNELS
 from .model import compute_features, level_sources, stall_of
-from .roofline import Roofs, constant_sources, level_traffic
+from .roofline import Roofs, fetched, level_traffic
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class FeatureRow:
         compute: features of its class by name.
         memory: bytes that come from each memory level, by its name.
         known: whether operator and sizes are known.
+        reads: bytes of activations that are fetched from each memory level.
         stalls: bytes of constants from each memory level times the class's stall.
     """
 
@@ -31,16 +32,19 @@ class FeatureRow:
     compute: Mapping[str, float]
     memory: Mapping[str, float]
     known: bool
+    reads: Mapping[str, float] = field(default_factory=dict)
     stalls: Mapping[str, float] = field(default_factory=dict)
 
 
 def feature_rows(sized: Sized, roofs: Roofs, point: int = 0) -> list[FeatureRow]:
     """The rows of all kernels of a schedule at one point, in order.
 
-    With coefficients c a kernel takes constant + ‖Σ c.compute · compute, Σ c.memory · memory + Σ c.stalls · stalls‖ₚ; see `calibrated.ClassCoefficients`.
+    With coefficients c a kernel takes constant + ‖Σ c.compute · compute, Σ c.memory · memory + Σ c.reads · reads +
+    Σ c.stalls · stalls‖ₚ; see
+    `calibrated.ClassCoefficients`.
     """
     kernels = sized.compiled.schedule.kernels
-    sources, constants = level_sources(level_traffic(sized, roofs)), constant_sources(sized, roofs)
+    sources, (reads, constants) = level_sources(level_traffic(sized, roofs)), fetched(sized, roofs)
     levels = [level.name for level in roofs.levels]
     rows: list[FeatureRow | None] = [None] * len(kernels)
     for name, group in sized.compiled.groups.items():
@@ -52,6 +56,9 @@ def feature_rows(sized: Sized, roofs: Roofs, point: int = 0) -> list[FeatureRow]
             compute = dict(zip(KERNELS[name].features, (float(v) for v in values), strict=True))
             memory = {level: float(sources[i, index, point]) for i, level in enumerate(levels)}
             stall = float(stalls[row, point])
+            fetches = {level: float(reads[i, index, point]) for i, level in enumerate(levels)}
             stalled = {level: float(constants[i, index, point]) * stall for i, level in enumerate(levels)} if stall > 0 else {}
-            rows[index] = FeatureRow(kernel.name, name, kernel.geometry.variant, kernel.dtype, compute, memory, kernel.known, stalled)
+            rows[index] = FeatureRow(
+                kernel.name, name, kernel.geometry.variant, kernel.dtype, compute, memory, kernel.known, fetches, stalled
+            )
     return [row for row in rows if row is not None]

@@ -4,8 +4,9 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 
 - gemm, gemv: batch, m, n, k; ``fixed`` is 1 when the right operand is constant and can be packed once
 - conv-*: batch, groups, inputs and outputs (channels of one group), positions (of the result), area (of the operand), taps, width
-  (the innermost spatial axis of the result), stride (product of the strides), edge (positions of a row beside padding), skipped (taps
-  over all positions of a channel that lie in the padding above and below)
+  (the innermost spatial axis of the result), stride (product of the strides), edge (positions of a row beside padding), skipped and
+  outside (taps over all positions of a channel that lie in the padding above and below: not computed, or computed on zeros that are not
+  copied), activated (operations of a fused activation; none for Relu, which kernels do on the way)
 - attention: batch, heads, shared (heads of keys and values), queries, keys, size, value_size, projection (multiply-accumulates)
 - normalization, softmax: rows, columns
 - reduction: elements, results, run (elements that follow each other in memory before the reduced position changes)
@@ -26,7 +27,7 @@ from ..ir.graph import Node, Value
 from ..ir.op import Opaque
 from ..ir.types import TensorType
 from .attention import attention_shape
-from .flops import elements, vector_flops
+from .flops import WEIGHTS, elements, vector_flops
 
 VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "OptionalGetElement", "Optional")
 SHAPES = ("Shape", "Size", "SequenceConstruct", "SequenceEmpty", "SequenceLength", "SequenceAt", "OptionalHasElement")
@@ -51,6 +52,7 @@ MOVEMENTS = ("Transpose", "Concat", "Split", "Slice", "Gather", "GatherElements"
 QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
 BLOCKED = "com.microsoft.nchwc"  # the layout of ONNX Runtime's convolutions
+THIN = 4  # filters below which a product with the unfolded operand is bound by unfolding it
 FEW = 8  # input channels below which such convolutions read the plain layout
 CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
@@ -210,32 +212,47 @@ def _convolution(node: Node, im2col: bool) -> Geometry | None:
     sizes: dict[str, Dim] = {
         "batch": data[0], "groups": groups, "inputs": per_group_in, "outputs": per_group_out, "positions": product(positions),
         "area": product(area), "taps": taps, "width": positions[-1], "stride": product(tuple(strides)),
-        **_borders(node, weight[2:], strides, positions),
+        **_borders(node, weight[2:], strides, positions), "activated": product(result) * _activation_weight(node),
     }  # fmt: skip
     if groups != 1:
         kernel = "conv-depthwise" if per_group_in == 1 else "conv-grouped"
     else:
         kernel = "conv-im2col" if im2col and taps != 1 and node.op.domain != BLOCKED else "conv-direct"
     form = "pointwise" if taps == 1 else "transposed" if "Transpose" in name else ""
+    gathered = "strided" if strides and strides[-1] != 1 else ""  # single elements are unfolded, not rows
     if kernel == "conv-depthwise" and node.op.domain != BLOCKED and not last:
-        parts = ("" if taps == 9 else "wide", "" if sizes["stride"] == 1 else "strided")
-        form = "-".join(part for part in parts if part)
+        form = "-".join(part for part in ("" if taps == 9 else "wide", gathered) if part)
+    elif kernel == "conv-direct" and not form and node.op.domain != BLOCKED and not last:
+        form = "thin" if type(per_group_out) is int and per_group_out < THIN else gathered
     layout = "blocked" if node.op.domain == BLOCKED else "last" if last else ""
+    flat = positions[-1] == 1 and not any(_attribute(node, "pads") or ())
+    if layout == "blocked" and (flat or taps == 1 and sizes["stride"] == 1):
+        sizes["width"] = sizes["positions"]  # a column, or an image without neighbourhoods, is computed as one row
+    if kernel == "conv-direct" and sizes["positions"] == 1:
+        form = "single"
     if layout == "blocked" and kernel == "conv-direct" and type(per_group_in) is int and per_group_in < FEW:
         form = "few"
     return Geometry(kernel, sizes, "-".join(part for part in (layout, form) if part))
 
 
 def _borders(node: Node, kernel: Sequence[Any], strides: Sequence[int], positions: Sequence[Dim]) -> dict[str, Dim]:
-    """What the padding does in blocked layouts: ``edge`` positions of a row see it from the sides, ``skipped`` taps from above."""
+    """What the padding does: ``edge`` positions of a row see it from the sides, ``skipped`` or ``outside`` taps from above."""
     pads, rank = list(_attribute(node, "pads") or ()), len(kernel)
-    if node.op.domain != BLOCKED or len(pads) != 2 * rank or rank != 2 or not all(type(k) is int for k in kernel):
-        return {"edge": 0, "skipped": 0}
+    if len(pads) != 2 * rank or rank != 2 or "Transpose" in node.op.op_name or not all(type(k) is int for k in kernel):
+        return {"edge": 0, "skipped": 0, "outside": 0}
     down, across = (strides[0], strides[1]) if len(strides) == 2 else (1, 1)
     edge = -(-pads[1] // across) + -(-pads[3] // across)
     rows = sum(max(0, pad - i * down) for pad in (pads[0], pads[2]) for i in range(pad))
     width = positions[-1]
-    return {"edge": min(edge, width) if type(width) is int else edge, "skipped": rows * kernel[1] * width}
+    taps = rows * kernel[1] * width
+    if node.op.domain != BLOCKED:
+        return {"edge": 0, "skipped": 0, "outside": taps}
+    return {"edge": min(edge, width) if type(width) is int else edge, "skipped": taps, "outside": 0}
+
+
+def _activation_weight(node: Node) -> int:
+    name = _attribute(node, "activation") or ""
+    return 0 if name in ("", "none", "Relu") else WEIGHTS.get(name, 1)
 
 
 # -- attention ---------------------------------------------------------------------------------------------------------

@@ -97,8 +97,15 @@ def _convolution(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     weights = groups * s["outputs"] * depth
     panels = batch * groups * ceiling(s["outputs"], PANEL) * padded(positions, b.columns) * depth
     singles = batch * groups * ceiling(s["outputs"], SETS * b.columns) * _singles(s) * depth
-    copies = batch * groups * s["inputs"] * (positions // largest(s["width"], 1)) * s["taps"]
-    return macs, grown, results, batch * groups * s["inputs"] * s["area"], weights, panels, singles, copies, s["flops"]
+    copies = batch * groups * s["inputs"] * _copied_rows(s)
+    operand = batch * groups * s["inputs"] * s["area"]
+    return macs, grown, results, operand, weights, panels, singles, copies, s["activated"], s["flops"]
+
+
+def _copied_rows(s: Sizes) -> Size:
+    """Pieces in which an operand is unfolded: one for every row and tap that is not all padding."""
+    width = largest(s["width"], 1)
+    return s["positions"] // width * s["taps"] - s["outside"] // width
 
 
 def _singles(s: Sizes) -> Size:
@@ -119,7 +126,9 @@ def _depthwise(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     singles = s["batch"] * ceiling(channels, b.columns) * _singles(s) * s["taps"]
     rows = s["batch"] * channels * (s["positions"] // largest(s["width"], 1))
     results, operand = s["batch"] * channels * s["positions"], s["batch"] * s["groups"] * s["inputs"] * s["area"]
-    return macs, grown, results, operand, rows, singles, rows * s["taps"], s["batch"] * channels, s["flops"]
+    spread = s["batch"] * channels * padded(s["positions"], b.columns) * s["taps"] * s["inputs"]
+    copies = s["batch"] * channels * _copied_rows(s)
+    return macs, grown, results, operand, rows, singles, copies, spread, s["batch"] * channels, s["activated"], s["flops"]
 
 
 def _grouped(s: Sizes, b: Blocks) -> tuple[Size, ...]:
@@ -183,7 +192,7 @@ def _columns_scratch(s: Sizes) -> tuple[Size, int]:
 
 
 _PRODUCT = ("macs", "padded", "packed", "left", "results", "panels", "calls", "flops")
-_CONV = ("macs", "padded", "results", "operand", "weights", "panels", "singles", "copies", "flops")
+_CONV = ("macs", "padded", "results", "operand", "weights", "panels", "singles", "copies", "activated", "flops")
 KERNELS: dict[str, KernelClass] = {
     k.name: k
     for k in (
@@ -191,7 +200,11 @@ KERNELS: dict[str, KernelClass] = {
         KernelClass("gemv", _PRODUCT, _gemm),
         KernelClass("conv-direct", _CONV, _convolution, stall=_whole_stall),
         KernelClass("conv-im2col", (*_CONV, "columns"), _unfolded, _columns_scratch, _whole_stall),
-        KernelClass("conv-depthwise", ("macs", "padded", "results", "operand", "rows", "singles", "copies", "calls", "flops"), _depthwise),
+        KernelClass(
+            "conv-depthwise",
+            ("macs", "padded", "results", "operand", "rows", "singles", "copies", "spread", "calls", "activated", "flops"),
+            _depthwise,
+        ),
         KernelClass("conv-grouped", (*_CONV, "calls"), _grouped),
         KernelClass("attention", ("macs", "padded", "scores", "cache", "matrices", "projection", "flops"), _attention, _attention_scratch),
         KernelClass("recurrent", ("macs", "padded", "state", "steps", "flops"), _recurrent),

@@ -16,7 +16,7 @@ from .evaluation import Array
 from .hardware import Target
 from .kernels import KERNELS, Blocks
 from .residency import resident_share
-from .roofline import Roofs, combine, constant_sources, kernel_times
+from .roofline import Roofs, combine, fetched, kernel_times
 
 GROUP = "edgec.costmodels"  # of entry points
 AUTOMATIC = "auto"
@@ -129,7 +129,8 @@ class MicrobenchmarkModel:
         """Coefficients times features."""
         coarse = ScalarModel(self.calibrated).estimate(sized, roofs)
         low, expected, high, bound = coarse.low.copy(), coarse.expected.copy(), coarse.high.copy(), coarse.bound.copy()
-        sources, constants = level_sources(coarse.traffic), constant_sources(sized, roofs)
+        sources, (reads, constants) = level_sources(coarse.traffic), fetched(sized, roofs)
+        operands = np.stack([sources, reads, constants])
         kernels = sized.compiled.schedule.kernels
         for name, group in sized.compiled.groups.items():
             sizes = sized.sizes(name)
@@ -141,10 +142,10 @@ class MicrobenchmarkModel:
             for coefficients, rows in chosen.values():
                 part = {key: value[rows] for key, value in sizes.items()}
                 positions = group.kernels[rows]
-                time, limit = fitted_time(coefficients, part, sources[:, positions], constants[:, positions], roofs)
+                time, limit = fitted_time(coefficients, part, operands[:, :, positions], roofs)
                 single = self.calibrated.find("gemv", "", coefficients.dtype) if name == "gemm" else None
                 if single is not None and np.any(part["m"] == 1):  # one row, of a symbolic size
-                    other, other_limit = fitted_time(single, part, sources[:, positions], constants[:, positions], roofs)
+                    other, other_limit = fitted_time(single, part, operands[:, :, positions], roofs)
                     time, limit = np.where(part["m"] == 1, other, time), np.where(part["m"] == 1, other_limit, limit)
                 expected[positions], bound[positions] = time, limit
                 low[positions], high[positions] = time * coefficients.spread[0], time * coefficients.spread[1]
@@ -173,21 +174,20 @@ def coldness(sized: Sized, roofs: Roofs) -> Array:
     )
 
 
-def fitted_time(entry: ClassCoefficients, sizes: dict[str, Array], sources: Array, constants: Array, roofs: Roofs) -> tuple[Array, Any]:
+def fitted_time(entry: ClassCoefficients, sizes: dict[str, Array], operands: Array, roofs: Roofs) -> tuple[Array, Any]:
     """Seconds of the kernels of one class, and what bounds them.
 
     Args:
         entry: the coefficients.
         sizes: geometry ``[members, n]`` by name.
-        sources: bytes from each level ``[levels, members, n]``.
-        constants: those of them that are constants.
+        operands: bytes from each level ``[3, levels, members, n]``: all, activations that are read, constants.
     """
     matrix = compute_features(entry.kernel, sizes, roofs.blocks(entry.dtype))
     names = KERNELS[entry.kernel].features
     compute = sum((matrix[i] * entry.compute[n] for i, n in enumerate(names) if n in entry.compute), np.zeros(matrix.shape[1:]))
     levels = [level.name for level in roofs.levels]
-    stalled = constants * stall_of(entry.kernel, sizes) if entry.stalls else constants
-    parts = np.stack([sources[i] * entry.memory.get(name, 0.0) + stalled[i] * entry.stalls.get(name, 0.0) for i, name in enumerate(levels)])
+    prices = np.array([[table.get(name, 0.0) for name in levels] for table in (entry.memory, entry.reads, entry.stalls)])[:, :, None, None]
+    parts = operands[0] * prices[0] + operands[1] * prices[1] + operands[2] * prices[2] * stall_of(entry.kernel, sizes)
     memory = parts.sum(axis=0)
     time = entry.constant + combine(compute, memory, entry.overlap)
     longest = np.maximum(compute, memory)

@@ -286,9 +286,13 @@ def level_traffic(sized: Sized, roofs: Roofs) -> Array:
     return through
 
 
-def constant_sources(sized: Sized, roofs: Roofs) -> Array:
-    """Bytes of constants that every kernel fetches from each level ``[levels, kernels, n]``."""
-    return np.stack(sized.sources([level.retained for level in roofs.levels[:-1]], SOFTNESS, constants=True))
+def fetched(sized: Sized, roofs: Roofs) -> tuple[Array, Array]:
+    """Bytes that every kernel fetches from each level ``[levels, kernels, n]``: of activations, and of constants. Results are not fetched."""
+    capacities = [level.retained for level in roofs.levels[:-1]]
+    activations, constants = (
+        np.stack(sized.sources(capacities, SOFTNESS, only=chosen)) for chosen in (sized.compiled.reads, sized.compiled.constants)
+    )
+    return activations, constants
 
 
 def _touched_width(matrix: tuple[Array, Array, Array, Array], touched: Array) -> Array:

@@ -211,7 +211,7 @@ def _convolution(layer: Layer, transposed: bool) -> Geometry:
     sizes = {
         "batch": data[0], "groups": groups, "inputs": max(channels // groups, 1), "outputs": max(filters // groups, 1),
         "positions": prod(positions), "area": prod(area), "taps": taps, "width": positions[-1], "stride": layer.stride, "edge": 0,
-        "skipped": 0, "flops": prod(result),
+        "skipped": 0, "outside": 0, "activated": 0, "flops": prod(result),
     }  # fmt: skip
     kernel = "conv-direct" if groups == 1 else "conv-depthwise" if channels == groups else "conv-grouped"
     form = "transposed" if transposed else "pointwise" if taps == 1 and layer.stride == 1 else ""

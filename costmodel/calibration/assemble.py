@@ -177,14 +177,15 @@ def _entry(
     names = KERNELS[kernel].features
     compute = {name: float(v) for name, v in zip(names, values[1 : 1 + len(names)], strict=True) if v > 0}
     levels = fitted.layout.levels
-    behind = 1 + len(names) + len(levels)
-    memory = _prices(levels, values[1 + len(names) : behind])
-    stalls = _prices(levels[1:], values[behind:]) if len(values) > behind else {}
+    ends = np.cumsum([1 + len(names), len(levels), len(levels) - 1])
+    memory = _prices(levels, values[ends[0] : ends[1]])
+    reads = _prices(levels[1:], values[ends[1] : ends[2]])
+    stalls = _prices(levels[1:], values[ends[2] :]) if len(values) > ends[2] else {}
     known = next((spreads[name] for name in (key, kernel, "") if name in spreads and spreads[name][2] >= 4), (0.6, 1.7, 0, 0.3))
     count = sum(any(fitted.layout.find(row) == key for row in o.rows) for o in observations)
     exponent = fitted.exponents.get(key, 1.0)
     constant = max(float(values[0]), _floor(fitted))
-    return ClassCoefficients(kernel, dtype, variant, constant, compute, memory, exponent, known[:2], 0.3, count, known[3], stalls)
+    return ClassCoefficients(kernel, dtype, variant, constant, compute, memory, exponent, known[:2], 0.3, count, known[3], reads, stalls)
 
 
 def _prices(levels: Sequence[str], increments: np.ndarray) -> dict[str, float]:

@@ -92,7 +92,7 @@ def _conv(sketch: Sketch, sizes: Sizes) -> None:
     data = sketch.feed((sizes.get("batch", 1), inputs, *spatial))
     weights = [sketch.weight((outputs, inputs // groups, *taps)), sketch.weight((outputs,))]
     step = [sizes.get("stride", 1)] * len(spatial)
-    pads = [tap // 2 for tap in taps] * 2
+    pads = [0 if sizes.get("open") else tap // 2 for tap in taps] * 2
     value = sketch.add("Conv", [data, *weights], group=groups, strides=step, pads=pads, kernel_shape=list(taps))
     if sizes.get("activation"):
         value = sketch.add(sizes["activation"], [value])
@@ -207,12 +207,12 @@ def _cast(sketch: Sketch, sizes: Sizes) -> None:
 
 @builder("binary")
 def _binary(sketch: Sketch, sizes: Sizes) -> None:
-    """Two operands of the same shape, or one that is broadcast: ``channel``, ``row`` or ``scalar``."""
+    """Two operands of the same shape, or one that is broadcast (``channel``, ``row`` or ``scalar``), or both (``outer``)."""
     rows, columns, form = sizes["rows"], sizes["columns"], sizes.get("form", "same")
     dtype = np.dtype(sizes.get("dtype", "float32"))
-    left = sketch.feed((1, rows, columns), dtype)
-    shape = {"same": (1, rows, columns), "channel": (1, rows, 1), "row": (columns,), "scalar": ()}[form]
-    constant = form in ("row", "scalar") or bool(sizes.get("constant"))
+    left = sketch.feed((1, rows, 1 if form == "outer" else columns), dtype)
+    shape = {"same": (1, rows, columns), "channel": (1, rows, 1), "row": (columns,), "scalar": (), "outer": (columns,)}[form]
+    constant = form in ("row", "scalar", "outer") or bool(sizes.get("constant"))
     right = sketch.weight(shape, dtype, np.abs(sketch.numbers(shape)) * 3 + 1) if constant else sketch.feed(shape, dtype)
     logical = sizes["op"] in ("Equal", "Greater", "Less", "And")
     sketch.result(sketch.add(sizes["op"], [left, right]), np.bool_ if logical else dtype)
@@ -227,8 +227,10 @@ def _bias(sketch: Sketch, sizes: Sizes) -> None:
 
 @builder("where")
 def _where(sketch: Sketch, sizes: Sizes) -> None:
+    """A choice that changes after runs of elements, as masks do: a random one would measure branch prediction."""
     shape = (1, sizes["elements"])
-    sketch.result(sketch.add("Where", [sketch.feed(shape, np.bool_), sketch.feed(shape), sketch.weight((), values=np.float32(-1))]))
+    condition = sketch.feed(shape, np.bool_, (np.arange(sizes["elements"]) // sizes["run"] % 2 == 0).reshape(shape))
+    sketch.result(sketch.add("Where", [condition, sketch.feed(shape), sketch.weight((), values=np.float32(-1))]))
 
 
 @builder("transpose")

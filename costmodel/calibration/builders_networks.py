@@ -1,4 +1,4 @@
-"""Synthetic networks of random form: how kernels do among others, and how far their errors carry over to whole models. None is a real one."""
+"""Synthetic networks of random form: how kernels do among others, and how far errors carry over to whole models. None is a real one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from .recipe import Recipe, Sketch, builder
 Sizes = Mapping[str, Any]
 FORMS = ("plain", "separable", "residual", "attention", "perceptron", "branches", "inverted", "decoder")
 MOST_MACS = 8e8  # of one network
+EDITION = 2  # raised when the networks change, so that kept measurements are not taken for theirs
 
 
 def networks(count: int) -> list[Recipe]:
     """So many networks of all forms."""
     return [
-        Recipe("network", {"form": FORMS[i % len(FORMS)], "seed": i}, 1, ("all", "basic")[i // len(FORMS) % 2], "network")
+        Recipe(
+            "network", {"form": FORMS[i % len(FORMS)], "seed": i, "edition": EDITION}, 1, ("all", "basic")[i // len(FORMS) % 2], "network"
+        )
         for i in range(count)
     ]
 

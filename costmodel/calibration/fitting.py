@@ -48,9 +48,9 @@ class Observation:
 
 
 def width_of(kernel: str, levels: int) -> int:
-    """Columns of a class: the constant, its features, the memory levels, and the stalls on all but the nearest where it has them."""
+    """Columns of a class: the constant, its features, the memory levels, and of all but the nearest what reads and stalls add."""
     described = KERNELS[kernel]
-    return 1 + len(described.features) + levels + (levels - 1 if described.stall is not None else 0)
+    return 1 + len(described.features) + levels + (levels - 1) * (2 if described.stall is not None else 1)
 
 
 @dataclass
@@ -138,11 +138,10 @@ def _vectors(row: FeatureRow, key: Key, layout: Layout) -> tuple[Any, Any]:
     described = KERNELS[key[0]]
     compute = np.array([row.compute[name] for name in described.features])
     if key[0] in LAUNCHES:
-        return np.zeros_like(compute), np.zeros(len(layout.levels))
-    through = _through([row.memory.get(level, 0.0) for level in layout.levels])
-    if described.stall is None:
-        return compute, through
-    return compute, np.concatenate([through, _through([row.stalls.get(level, 0.0) for level in layout.levels])[1:]])
+        return np.zeros_like(compute), np.zeros(width_of(key[0], len(layout.levels)) - 1 - len(compute))
+    tables = (row.reads, row.stalls) if described.stall is not None else (row.reads,)
+    through = [_through([table.get(level, 0.0) for level in layout.levels]) for table in (row.memory, *tables)]
+    return compute, np.concatenate([through[0], *(part[1:] for part in through[1:])])
 
 
 def _through(sources: Sequence[float]) -> Any:
@@ -191,7 +190,10 @@ def _problem(observations: Sequence[Observation], layout: Layout, levels: Mappin
     used = [key for key in layout.keys if found[key]]
     rates = np.array([levels[level] for level in layout.levels])
     blocks = [
-        Block(*(np.stack([entry[i] for entry in found[k]]) for i in range(3)), np.append(rates, rates[1:] if KERNELS[k[0]].stall else []))
+        Block(
+            *(np.stack([entry[i] for entry in found[k]]) for i in range(3)),
+            np.concatenate([rates, *([rates[1:]] * (2 if KERNELS[k[0]].stall else 1))]),
+        )
         for k in used
     ]
     return _Problem(

@@ -15,7 +15,7 @@ import numpy as np
 from .builders_networks import networks
 from .recipe import Recipe
 
-HOT, WARM, LARGE, COLD = 0, 6 << 20, 22 << 20, 80 << 20  # bytes that the operands of all copies take at least
+HOT, WARM, LARGE, COLD, HUGE = 0, 6 << 20, 14 << 20, 80 << 20, 220 << 20  # bytes that the operands of all copies take at least
 MOST_COPIES = 48
 LONGEST = 1.5e9  # multiply-accumulates of one graph
 Rows = Iterator[Recipe]
@@ -95,7 +95,7 @@ def vectors(count: int, draw: Draw) -> Rows:
     """Products of one row."""
     for index in range(count):
         n, k = draw.size(16, 4096, 32), draw.size(16, 4096, 32)
-        copies = copies_for(4.0 * n * k, _residence(index), n * k)
+        copies = copies_for(4.0 * n * k, HUGE if index % 8 == 6 and n * k > 1.2e6 else _residence(index), n * k)
         if index % 3 == 2:
             yield Recipe("gemm", {"m": 1, "n": n, "k": k}, copies, focus="gemv")
         elif index % 9 == 1:
@@ -119,12 +119,34 @@ def _oblong(draw: Draw, index: int, size: int) -> dict[str, int]:
     return {"width": max(4, int(size * draw.one_of((0.3, 0.5, 2.0, 4.0))))} if index % 4 == 3 else {}
 
 
+def shallow(count: int, draw: Draw) -> Rows:
+    """Large images of few channels, as models have them after their first layer: little arithmetic for the bytes that pass."""
+    for index in range(count):
+        inputs, outputs, size = 8 * draw.size(1, 8, 1), 8 * draw.size(1, 8, 1), draw.size(40, 160, 8)
+        repeat = (1, 2, 4, 3)[index % 4]
+        if index % 3 == 2:
+            extra = {"activation": "Relu"} if index % 2 else {}
+            yield Recipe(
+                "blocks",
+                {"c": outputs, "size": size, "k": (3, 5)[index % 2], "depthwise": True, "repeat": repeat, **extra},
+                1,
+                "all",
+                "conv",
+            )
+        else:
+            sizes = {"k": 1, "c": inputs, "f": outputs, "size": size, "repeat": repeat, "batch": draw.one_of((1, 1, 2))}
+            yield Recipe("chain", sizes, (1, 3)[index // 3 % 2], "all", "conv")
+
+
+ACTIVATIONS = ("", "", "", "Relu", "Relu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh")
+
+
 def convolutions(count: int, draw: Draw, taps: tuple[int, ...], level: str) -> Rows:
     """Dense convolutions, alone and with an activation."""
     for index in range(count):
         k = taps[index % len(taps)]
         inputs, outputs, size, stride = _conv_sizes(draw, k)
-        activation = draw.one_of(("", "", "Relu")) if level == "all" else ""
+        activation = draw.one_of(ACTIVATIONS) if level == "all" else ""
         one = 4.0 * (inputs * size * size + outputs * (size // stride) ** 2 + inputs * outputs * k * k)
         copies = copies_for(one, _residence(index // len(taps)), inputs * outputs * k * k * (size / stride) ** 2)
         sizes = {"k": k, "c": inputs, "f": outputs, "size": size, "stride": stride, **_oblong(draw, index, size)}
@@ -160,7 +182,16 @@ def lines(count: int, draw: Draw, level: str) -> Rows:
         while inputs * outputs * k * length > 3e8:
             length = max(16, length // 2)
         sizes = {"k": k, "c": inputs, "f": outputs, "length": length, "batch": draw.one_of((1, 1, 2))}
-        yield Recipe("conv", {**sizes, **({"upright": True} if index % 2 else {})}, (1, 1, 6)[index % 3], level, "conv")
+        form = ({}, {"upright": True}, {}, {"upright": True, "open": True})[index % 4]
+        yield Recipe("conv", {**sizes, **form}, (1, 1, 6)[index % 3], level, "conv")
+
+
+def gates(count: int, draw: Draw, level: str) -> Rows:
+    """Convolutions of images of one pixel, as gates of channels and classifiers have them."""
+    for index in range(count):
+        inputs, outputs = draw.channels(8, 1280), draw.channels(8, 1280)
+        copies = copies_for(4.0 * inputs * outputs, _residence(index))
+        yield Recipe("conv", {"k": 1, "c": inputs, "f": outputs, "size": 1, "batch": draw.one_of((1, 1, 2))}, copies, level, "conv")
 
 
 def chains(count: int, draw: Draw) -> Rows:
@@ -182,7 +213,9 @@ def depthwise(count: int, draw: Draw, level: str) -> Rows:
             channels = max(16, channels // 2)
         copies = copies_for(8.0 * channels * size * size, _residence(index // 2))
         sizes = {"k": k, "c": channels, "f": channels, "groups": channels, "size": size, "stride": draw.one_of((1, 1, 2))}
-        yield Recipe("conv", {**sizes, **_oblong(draw, index, size)}, min(copies, 16), level, "conv-depthwise")
+        activation = draw.one_of(ACTIVATIONS) if level == "all" else ""
+        sizes |= {**_oblong(draw, index, size), **({"activation": activation} if activation else {})}
+        yield Recipe("conv", sizes, min(copies, 16), level, "conv-depthwise")
 
 
 def grouped(count: int, draw: Draw, level: str) -> Rows:
@@ -284,7 +317,10 @@ def binaries(count: int, draw: Draw) -> Rows:
         rows, columns = draw.size(4, 1024, 16), draw.size(64, 1536, 64)
         yield Recipe("bias", {"rows": rows, "columns": columns}, (1, 4)[index % 2], "all", "elementwise")
     for total in (200, 1000, 8000, 40_000, 400_000):
-        yield Recipe("where", {"elements": total}, 1, "all", "elementwise")
+        yield Recipe("where", {"elements": total, "run": 64}, 1, "all", "elementwise")
+    for op, dtype in (("Equal", "int32"), ("Equal", "int64"), ("Add", "float32"), ("Mul", "float32"), ("Greater", "int64")):
+        for rows, columns in ((8, 64), (64, 250), (300, 512), (1500, 600)):
+            yield Recipe("binary", {"op": op, "rows": rows, "columns": columns, "dtype": dtype, "form": "outer"}, 1, "all", "elementwise")
 
 
 TRANSPOSES = ((0, 2, 1, 3), (0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2), (2, 0, 3, 1), (0, 2, 1, 3))
@@ -413,7 +449,7 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (overheads, 13, 13, ()),
     (products, 18, 84, ()),
     (batched, 8, 36, ()),
-    (vectors, 9, 40, ()),
+    (vectors, 9, 64, ()),
     (convolutions, 14, 60, ((1, 3, 1, 3, 5), "all")),
     (convolutions, 8, 44, ((1, 3, 3, 5), "basic")),
     (first_layers, 8, 44, ("all",)),
@@ -435,9 +471,12 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (narrow, 24, 132, ()),
     (few_channels, 4, 30, ("all",)),
     (few_channels, 3, 24, ("basic",)),
-    (lines, 3, 18, ("all",)),
+    (gates, 3, 16, ("all",)),
+    (gates, 2, 12, ("basic",)),
+    (lines, 4, 28, ("all",)),
     (lines, 2, 14, ("basic",)),
     (chains, 8, 48, ()),
+    (shallow, 6, 42, ()),
 )
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from ..hardware import Engine, MemoryLevel, Quantity, Target
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+PAGE_REACH = 128  # bytes per byte of the cache before the last: half of it holds the entries of so much memory, 16 bytes for 4 KiB
+PAGE_SOURCE = "memory whose page-table entries (8 bytes for 4 KiB, twice under a hypervisor) fill half of the cache before the last"
 _FALLBACK = (("L1", 32 << 10, "unit"), ("L2", 512 << 10, "unit"), ("L3", 8 << 20, "engine"))
 
 
@@ -70,14 +72,15 @@ SHARES = (
 def with_share(target: Target, share: float) -> Target:
     """The machine with a part of its last cache."""
     engine = target.engines[0]
-    if len(engine.memory) < 3 or share == 1.0:
+    position = len(caches()) - 1
+    if position < 1 or share == 1.0:
         return target
-    *near, last, far = engine.memory
+    last = engine.memory[position]
     size = last.bytes
     source = f"{share:.0%} of {size.source}: what fits the measurements best"
     part = Quantity(size.value * share, "B", "measured", source, size.value * share * 0.7, size.value)
-    engine = replace(engine, memory=(*near, replace(last, bytes=part), far))
-    return replace(target, engines=(engine,))
+    memory = (*engine.memory[:position], replace(last, bytes=part), *engine.memory[position + 1 :])
+    return replace(target, engines=(replace(engine, memory=memory),))
 
 
 def host_target(threads: int, dispatch_s: float, run_s: float, peak: dict[str, float] | None = None, name: str = "host") -> Target:
@@ -93,12 +96,11 @@ def host_target(threads: int, dispatch_s: float, run_s: float, peak: dict[str, f
     found = caches()
     memory = [_level(cache, threads) for cache in found]
     total = _memory_bytes()
-    dram = MemoryLevel(
-        "DRAM",
-        _quantity(total, "B", "the system's figure", "datasheet"),
-        _quantity(copy_rate(max(64 << 20, 3 * found[-1][1])), "B/s", "copies of arrays by numpy, reads and writes counted"),
-        scope="target",
-    )
+    rate = _quantity(copy_rate(max(64 << 20, 3 * found[-1][1])), "B/s", "copies of arrays by numpy, reads and writes counted")
+    dram = MemoryLevel("DRAM", _quantity(total, "B", "the system's figure", "datasheet"), rate, scope="target")
+    reach = found[max(len(found) - 2, 0)][1] * PAGE_REACH
+    if len(found) > 1 and found[-1][1] < reach < total:
+        memory.append(MemoryLevel("TLB", _quantity(reach, "B", PAGE_SOURCE, "estimate"), rate))
     rates = {
         key: _quantity(value, "ops/s", "the fastest kernel that calibration measured") for key, value in (peak or {"f32": 5e10}).items()
     }

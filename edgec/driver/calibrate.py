@@ -217,5 +217,5 @@ def _text(facts: Mapping[str, Any]) -> str:
     lines = [f"{facts['target']}: {facts['graphs']} graphs on {facts['backend']}, {facts['threads']} threads, in {facts['seconds']:.0f} s"]
     lines += [f"{len(facts['refused'])} graphs were not taken by the runtime"] if facts["refused"] else []
     lines += ["errors in cross-validation:", text]
-    lines += [f"synthetic networks, not fitted: mean error {sum(networks) / len(networks):.1%}"] if networks else []
+    lines += [f"synthetic networks, by fits that did not see them: mean error {sum(networks) / len(networks):.1%}"] if networks else []
     return "\n".join(lines)
