@@ -20,7 +20,6 @@ from ...passes.registry import find_rule, rules_in
 from ...passes.rewriter import Result, Rewriter, Rule
 from ..openvino import rewrites as _borrowed  # noqa: F401  (registers the rules)
 from . import bits as _bits  # noqa: F401  (registers the rules)
-from . import pooling as _pooling  # noqa: F401  (registers the rules)
 from . import rewrites
 from .precision import lower_precision
 from .trial import alone, objection

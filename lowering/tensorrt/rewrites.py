@@ -6,10 +6,9 @@ Every rule here is tried only on nodes that the parser or the builder refuses.
 from __future__ import annotations
 
 from ...ir.dtypes import DType
-from ...ir.graph import Node, Value
+from ...ir.graph import Node
 from ...ir.ops.generate import Range
 from ...ir.ops.matmul import MatMul
-from ...ir.ops.normalization import BatchNormalization
 from ...ir.ops.unary import BitwiseNot
 from ...passes.decompose.terms import Terms
 from ...passes.rewriter import Result, Rewriter, rewrites_op
@@ -45,35 +44,6 @@ def bitwise_not(node: Node, b: Rewriter) -> Result:
         return None
     t = Terms(b)
     return t.sub(t.like(-1 if x.dtype.is_signed_integer else (1 << x.dtype.bits) - 1, x), x)
-
-
-@rewrites_op(BatchNormalization, name="tensorrt-batch-statistics", group=GROUP)
-def batch_statistics(node: Node, b: Rewriter) -> Result:
-    """A normalisation in training mode: by the mean and variance of the batch, which also move the running ones."""
-    op, x = node.op, node.inputs[0]
-    assert isinstance(op, BatchNormalization) and x is not None
-    if not op.training_mode or x.rank is None or x.rank < 2:
-        return None
-    t = Terms(b)
-    axes = [axis for axis in range(x.rank) if axis != 1]
-    wide = t.cast(x, DType.FLOAT)
-    scale, shift, mean, variance = (t.cast(v, DType.FLOAT) for v in node.inputs[1:5] if v is not None)
-    here = t.mean(wide, axes)
-    centred = t.sub(wide, here)
-    spread = t.mean(t.square(centred), axes)
-
-    def along(value: Value) -> Value:
-        return t.reshape(value, [-1] + [1] * (len(axes) - 1))
-
-    normal = t.div(centred, t.sqrt(t.add(spread, op.epsilon)))
-    y = t.cast(t.add(t.mul(normal, along(scale)), along(shift)), x.dtype)
-
-    def moved(running: Value, batch: Value) -> Value:
-        return t.add(t.mul(running, op.momentum), t.mul(t.squeeze(batch, axes), 1.0 - op.momentum))
-
-    results = (y, moved(mean, here), moved(variance, spread))
-    kinds = [value.dtype for value in node.outputs]
-    return tuple(t.cast(value, kind) for value, kind in zip(results, kinds, strict=False))
 
 
 @rewrites_op(Range, name="tensorrt-wide-range", group=GROUP)

@@ -129,6 +129,31 @@ def batch_normalization(node: Node, t: Terms) -> Result:
     return t.cast(t.add(scaled, per_channel(t, offset, x.rank)), node.output.dtype)
 
 
+@decomposes(BatchNormalization, name="decompose-batch-statistics", group=GROUP)
+def batch_statistics(node: Node, t: Terms) -> Result:
+    """In training mode: by the mean and the variance of the batch, which also move the running ones."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, BatchNormalization) and x is not None
+    if not op.training_mode:
+        return None
+    if x.rank is None or x.rank < 2:
+        return _UNKNOWN_RANK
+    axes = [axis for axis in range(x.rank) if axis != 1]
+    wide = t.widen(x)
+    scale, bias, mean, variance = (t.cast(_required(node, index), wide.dtype) for index in (1, 2, 3, 4))
+    here = t.mean(wide, axes)
+    centred = t.sub(wide, here)
+    spread = t.mean(t.square(centred), axes)
+    normal = t.div(centred, t.sqrt(t.add(spread, op.epsilon)))
+    y = t.add(t.mul(normal, per_channel(t, scale, x.rank)), per_channel(t, bias, x.rank))
+
+    def moved(running: Value, batch: Value) -> Value:
+        return t.add(t.mul(running, op.momentum), t.mul(t.squeeze(batch, axes), 1.0 - op.momentum))
+
+    results = (y, moved(mean, here), moved(variance, spread))
+    return tuple(t.cast(value, old.dtype) for value, old in zip(results, node.outputs, strict=False))
+
+
 @decomposes(MeanVarianceNormalization, name="decompose-mean-variance-normalization", group=GROUP)
 def mean_variance_normalization(node: Node, t: Terms) -> Result:
     """``(x - mean) / (deviation + 1e-9)``."""

@@ -42,7 +42,8 @@ EXPECTED = {
     "decompose-center-crop-pad": 6, "decompose-affine-grid": 4, "inline-onnx-function": 40, "decompose-qlinear-matmul": 8,
     "recurrent-time-first": 3, "recurrent-steps": 8, "decompose-adam": 2, "decompose-stft": 2,
     "decompose-grid-sample": 12, "decompose-compress": 2, "decompose-eye-like": 3, "decompose-lp-normalization": 4, "decompose-col2im": 5,
-    "decompose-roi-align": 3, "decompose-tf-idf": 7, "scatter-by-comparison": 6, "scatter-by-gathering": 6,
+    "decompose-roi-align": 3, "decompose-batch-statistics": 2, "pool-by-slices": 40, "decompose-tf-idf": 7,
+    "scatter-by-comparison": 6, "scatter-by-gathering": 6,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Poolings with windows that TensorRT has no layer for: spread out, uneven, or asked where the greatest elements are."""
+"""Poolings with windows that targets have no kernel for: spread out, uneven, or asked where the greatest elements are."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dtypes import DType
 from ...ir.graph import Node, Value
 from ...ir.ops.concat import Pad
 from ...ir.ops.logical import Or
 from ...ir.ops.pooling import AveragePool, LpPool, MaxPool
 from ...ir.ops.slice import Slice
 from ...ir.ops.windows import explicit_pads, per_axis, resolved_pads, window_counts
-from ...passes.decompose.terms import Terms
-from ...passes.rewriter import Decline, Result, Rewriter, rewrites_op
-from .rewrites import GROUP
+from ..rewriter import Decline, Result
+from .base import decomposes
+from .terms import Terms
 
 MOST_TAPS = 256
 
 
-@rewrites_op(MaxPool, AveragePool, LpPool, name="tensorrt-pool-taps", group=GROUP)
-def pool_taps(node: Node, b: Rewriter) -> Result:
+@decomposes(MaxPool, AveragePool, LpPool, name="pool-by-slices", group="decompose-pooling", targeted=True)
+def pool_by_slices(node: Node, t: Terms) -> Result:
     """A pooling as the maximum or the sum of slices, one for each position in the window along one axis after another."""
     op: Any = node.op
     x = node.inputs[0]
@@ -33,19 +32,20 @@ def pool_taps(node: Node, b: Rewriter) -> Result:
     taps = int(np.prod(op.kernel_shape) if located else np.sum(op.kernel_shape))
     if taps > MOST_TAPS:
         return Decline(f"the pooling needs more than {MOST_TAPS} slices", node)
-    t = Terms(b)
     geometry = _Geometry(op, tuple(int(size) for size in sizes))
     if isinstance(op, MaxPool):
         lowest = -np.inf if x.dtype.is_float else 0 if x.dtype.is_unsigned_integer else -(1 << (x.dtype.bits - 1))
         padded = geometry.padded(t, x, lowest)
         return _located(t, op, geometry, x, padded) if located else geometry.folded(t, padded, t.max)
-    wide = t.cast(x, DType.FLOAT)
+    wide = t.widen(x)
     if isinstance(op, LpPool):
         wide = t.pow(t.abs(wide), float(op.p))
     total = geometry.folded(t, geometry.padded(t, wide, 0.0), t.add)
     if isinstance(op, LpPool):
         return t.cast(t.pow(total, 1.0 / op.p), x.dtype)
-    return t.cast(t.div(total, t.constant(geometry.counts(bool(op.count_include_pad)), DType.FLOAT)), x.dtype)
+    return t.cast(
+        t.div(total, t.constant(geometry.counts(bool(op.count_include_pad)).astype(wide.tensor.dtype.numpy), wide.dtype)), x.dtype
+    )
 
 
 def _located(t: Terms, op: MaxPool, geometry: _Geometry, x: Value, padded: Value) -> tuple[Value, Value]:
