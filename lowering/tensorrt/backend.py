@@ -187,7 +187,7 @@ class TensorRtBackend(Backend):
 def _no_engine(present: str | None, facts: Mapping[str, Any]) -> Diagnostic:
     built = ", ".join("+".join(engine["capabilities"]) for engine in facts["engines"]) or "no capability"
     here = "this machine has no NVIDIA GPU or no driver for it" if present is None else f"this machine's GPU is {present}"
-    hint = "open it with reference=true to run the typed ONNX model in its place, or build on the device with build.sh"
+    hint = "open it with reference=true, or verify its model.onnx, to judge the typed model in its place; or build on the device: build.sh"
     return Diagnostic(E_NO_GPU, f"the engines are built for {built}; {here}", hint=hint)
 
 
