@@ -13,7 +13,8 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 - movement: elements, run (elements copied from consecutive places)
 - recurrent: steps, batch, gates (times directions), inputs, hidden
 - elementwise: elements, run (elements until a broadcast operand begins or ceases to repeat)
-- quantize, control, unknown: elements
+- quantize: elements, run (elements that share a scale)
+- control, unknown: elements
 """
 
 from __future__ import annotations
@@ -313,8 +314,15 @@ def _broadcast_run(node: Node, total: Dim) -> Dim:
 
 
 def _quantized(node: Node) -> Geometry | None:
-    found = elements(node)
-    return None if found is None else Geometry("quantize", {"elements": found}, node.op.op_name.lower())
+    """Rows of elements that share a scale; scales per axis have loops of their own."""
+    shape = node.output.shape
+    if shape is None:
+        return None
+    scale, total = node.operand(1), product(shape)
+    if node.op.op_name == "DynamicQuantizeLinear" or scale is None or scale.rank != 1 or scale.shape == (1,):
+        return Geometry("quantize", {"elements": total, "run": total}, node.op.op_name.lower())
+    axis = _attribute(node, "axis", 1) % max(len(shape), 1)
+    return Geometry("quantize", {"elements": total, "run": product(shape[axis + 1 :])}, f"{node.op.op_name.lower()}-axis")
 
 
 def _reduction(node: Node) -> Geometry | None:

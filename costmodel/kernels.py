@@ -213,7 +213,7 @@ KERNELS: dict[str, KernelClass] = {
         KernelClass("reduction", ("elements", "results", "pieces", "flops"), _reduction),
         KernelClass("movement", ("elements", "pieces", "flops"), _movement),
         KernelClass("elementwise", ("elements", "pieces", "flops"), _spans),
-        KernelClass("quantize", ("elements", "flops"), _elements),
+        KernelClass("quantize", ("elements", "pieces", "flops"), _spans),
         KernelClass("control", ("elements", "flops"), _elements),
         KernelClass("view", ("elements", "flops"), _elements),
         KernelClass("unknown", ("elements", "flops"), _elements),

