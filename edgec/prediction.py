@@ -32,7 +32,7 @@ def predictor(hardware: str | None) -> Callable[[Compiled], dict[str, Any]] | No
     target = open_target(hardware)
 
     def figures(compiled: Compiled) -> dict[str, Any]:
-        schedule = _schedule(compiled.result.model.graph)
+        schedule = _schedule(fused_kernels(compiled.result.model))
         assumed = assumed_sizes(schedule.inputs)
         found = predict(schedule, target, assumed)
         return {
@@ -97,6 +97,16 @@ def assumed_sizes(symbols: Iterable[str]) -> dict[str, int]:
     from .lowering.price import NOMINAL_SIZE
 
     return {name: 1 if _BATCH.search(name) else NOMINAL_SIZE for name in symbols}
+
+
+def fused_kernels(model: Model) -> Graph:
+    """The graph of the kernels that runtimes make of a model, as `edgec cost` prices it: nodes grouped into regions. The model stays."""
+    from .passes.context import Context
+    from .passes.regions import GroupRegions
+
+    graph = model.copy().graph
+    GroupRegions().run(graph, Context())
+    return graph
 
 
 def _schedule(graph: Graph) -> Schedule:

@@ -52,11 +52,9 @@ class Opened:
         if kind == "ort":
             return self._by_ort()
         if self._grouped is None:
-            from ..passes.context import Context
-            from ..passes.regions import GroupRegions
+            from ..prediction import fused_kernels
 
-            self._grouped = self.model.copy().graph
-            GroupRegions().run(self._grouped, Context())
+            self._grouped = fused_kernels(self.model)
         return self._grouped
 
     def _by_ort(self) -> Graph:

@@ -164,6 +164,18 @@ def test_predictions(edgec, model, tmp_path) -> None:
     assert edgec("compile", model, "-o", tmp_path / "c", "--hardware", "orin")[0] == 2 and not (tmp_path / "c").exists()
 
 
+def test_compile_predicts_what_cost_predicts(edgec, model, tmp_path) -> None:
+    """Both price the fused kernels that run."""
+    status, out, _ = edgec("compile", model, "--target", "ort", "-o", tmp_path / "b", "--hardware", "orin-nano", "--json")
+    predicted = json.loads(out)["predicted"]
+    assert status == 0 and predicted["assumed"] == {"batch": 1}
+    status, out, _ = edgec("cost", model, "--target", "orin-nano", "--dim", "batch=1", "--json")
+    cost = json.loads(out)
+    assert status == 0 and len(cost["nodes"]) < 5
+    assert predicted["latency_s"] == pytest.approx(cost["seconds"][1], rel=1e-3)
+    assert predicted["energy_j"] == pytest.approx(cost["joules"][1], rel=1e-3)
+
+
 def test_prices_of_hardware() -> None:
     from edgec.ir.dtypes import DType
     from edgec.ir.graph import Graph
