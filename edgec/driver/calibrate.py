@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -36,6 +37,7 @@ E_FEW = code(
     "The runtime refused almost all synthetic graphs, so that no coefficients can be fitted.",
 )
 LEAST = 40  # graphs
+KEPT_BYTES = 8 << 20  # of a synthetic graph that is kept in its lowered form from round to round
 
 
 def setting_of(backend: str, threads: int) -> dict[str, Any]:
@@ -75,16 +77,25 @@ def load_model(backend: str, source: Path | bytes, feeds: Mapping[str, Any], thr
         from ..runtime.measure_openvino import openvino_subject
 
         return openvino_subject(source, feeds, threads, level)
-    from ..api import compile
+    with tempfile.TemporaryDirectory() as folder:
+        return _lowered(source, feeds, threads, Path(folder))
+
+
+def _lowered(source: Path | bytes, feeds: Mapping[str, Any], threads: int, folder: Path) -> Subject:
+    """A model in LiteRT; its bundle is kept in the folder, and taken from there when it is there already."""
+    from ..api import compile, load_bundle
     from ..runtime.measure_tflite import tflite_subject
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = source if isinstance(source, Path) else Path(folder) / "model.onnx"
+    place = folder / "bundle"
+    if not place.exists():
+        path = source if isinstance(source, Path) else folder / "model.onnx"
         if isinstance(source, bytes):
+            folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(source)
-        bundle = compile(path, target="tflite", output=Path(folder) / "bundle")
-        arrays = list(bundle.signature.check(feeds).values())
-        return tflite_subject(bundle.folder / "model.tflite", arrays, threads)
+        compile(path, target="tflite", output=place)
+    bundle = load_bundle(place)
+    arrays = list(bundle.signature.check(feeds).values())
+    return tflite_subject(place / "model.tflite", arrays, threads)
 
 
 def calibrate(
@@ -107,7 +118,7 @@ def calibrate(
     setting = setting_of(backend, threads)
     started = time.perf_counter()
     place = cache or default_cache(setting)
-    collection = measure_all(backend, threads, setting, quick, place, rounds or (2 if quick else 3))
+    collection = measure_all(backend, threads, setting, quick, place, rounds or (2 if quick or backend == "tflite" else 3))
     if len(collection.samples) < LEAST:
         reasons = list(dict.fromkeys(reason for _, reason in collection.refused))[:3]
         raise Diagnostic(E_FEW, f"only {len(collection.samples)} graphs ran", backend, notes=reasons)
@@ -119,8 +130,6 @@ def calibrate(
 
 def default_cache(setting: Mapping[str, Any]) -> Path:
     """Where measurements are kept unless a file is named; one file per setting."""
-    import hashlib
-
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgec" / "calibration"
     mark = hashlib.sha256(repr(sorted(setting.items())).encode()).hexdigest()[:12]
     return folder / f"{setting['backend']}-{setting['threads']}-{mark}.jsonl"
@@ -133,12 +142,16 @@ def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: b
     from ..costmodel.calibration.store import Store
     from ..runtime.measure_recipes import collect
 
-    def load(material: Material, threads: int, level: str) -> Subject:
-        return load_model(backend, material.model, material.feeds, threads, level)
-
     wanted = [r for r in recipes(quick) if backend == "ort" or r.level == "all"]
     store = Store(cache, setting)
-    with _progress(f"calibrating {backend}") as step:
+    with tempfile.TemporaryDirectory() as folder, _progress(f"calibrating {backend}") as step:
+
+        def load(material: Material, threads: int, level: str) -> Subject:
+            if backend != "tflite" or len(material.model) > KEPT_BYTES:
+                return load_model(backend, material.model, material.feeds, threads, level)
+            mark = hashlib.sha256(material.model).hexdigest()[:20]  # lowering takes longer than measuring: later rounds find it done
+            return _lowered(material.model, material.feeds, threads, Path(folder) / mark)
+
         return collect(wanted, load, store, threads=threads, rounds=rounds, budget_s=0.12, progress=step)
 
 

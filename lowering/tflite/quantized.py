@@ -257,8 +257,12 @@ def _read(node: Node, plan: Plan) -> None:
     if known == grid:
         plan.grids[y] = grid
     if x.producer is None or x.producer not in plan.whole and not isinstance(x.producer.op, QuantizeLinear):
-        zero = known.zero_point + (SHIFT if x.dtype is DType.UINT8 else 0)
-        plan.labels.setdefault(x, Quantization(known.parameters.scale, (zero,)))
+        plan.labels.setdefault(x, _label(x, known))
+
+
+def _label(code: Value, grid: Grid) -> Quantization:
+    """The parameters of a grid as a tensor of the model's own integers has them."""
+    return Quantization(grid.parameters.scale, (grid.zero_point + (SHIFT if code.dtype is DType.UINT8 else 0),))
 
 
 def simulates(plan: Plan, code: Value) -> bool:
@@ -300,17 +304,23 @@ def _written(value: Value, plan: Plan) -> None:
 
 
 def _backward(node: Node, plan: Plan) -> None:
-    """What is only moved or limited before it is quantised may be quantised before."""
+    """What is only moved or limited before it is quantised may be quantised before; integers that are moved mean what they mean after."""
     form = FORMS.get(type(node.op))
     limits = isinstance(node.op, Relu | Clip)
     if not limits and (form is None or not form.moves(node)):
         return
     grids = {plan.grids.get(v) for v in node.outputs}
     x = node.inputs[0]
-    if len(grids) != 1 or x is None or x in plan.grids or x.producer is None or x.data is not None or len(x.uses) != 1:
+    if len(grids) != 1 or x is None or x in plan.grids or x.data is not None:
         return
     grid = grids.pop()
-    if grid is not None and x.dtype is DType.FLOAT:
+    if grid is None:
+        return
+    if not limits and _is_code(x):
+        plan.grids[x] = grid
+        if x.producer is None:
+            plan.labels.setdefault(x, _label(x, grid))
+    elif x.dtype is DType.FLOAT and x.producer is not None and len(x.uses) == 1:
         plan.grids[x] = grid
 
 

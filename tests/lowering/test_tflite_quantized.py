@@ -264,6 +264,17 @@ def test_sixteen_bits_within_one_step(make: Make, xnnpack: bool) -> None:
         assert steps_apart(model, b.feeds, found) <= 1.01
 
 
+@pytest.mark.parametrize("dtype", BYTES, ids=["int8", "uint8"])
+def test_integers_of_the_interface_change_their_layout(dtype: DType) -> None:
+    """The transposition in front of a convolution moves the input's own integers, which have another sign than those of kernels."""
+    b = Builder(3, dtype)
+    x = b.stored_input((1, 6, 9, 8))
+    model = b.finish(b.graph.add(Conv(pads=(1, 1, 1, 1)), x, b.weights((8, 6, 3, 3), 0)))
+    artifact, options = lowered(model)
+    assert is_whole(artifact) and artifact.signature.inputs[0].dtype is dtype
+    assert steps_apart(model, b.feeds, run(artifact, options, b.feeds)["y"]) <= 1.01
+
+
 def test_coarse_kernels_stay_float() -> None:
     b = Builder(0, DType.INT16)
     artifact, options = lowered(tanh(b))

@@ -59,6 +59,13 @@ class Builder:
         self.feeds[name] = self.random.uniform(low - 0.1, high + 0.1, shape).astype(np.float32)
         return self.quantised(value, low, high, parameters)
 
+    def stored_input(self, shape: tuple[int, ...], low: float = -2.0, high: float = 3.0) -> Value:
+        """A float32 value behind an input of the model's own integers, with a random feed."""
+        name, (least, greatest) = f"x{len(self.feeds)}", RANGES[self.dtype]
+        value = self.graph.add_input(name, TensorType(self.dtype, shape))
+        self.feeds[name] = self.random.integers(least, greatest + 1, shape).astype(self.dtype.numpy)
+        return self.graph.add(DequantizeLinear(), value, *self.parameters(low, high))
+
     def weights(self, shape: tuple[int, ...], axis: int | None = None, size: float = 0.5, dtype: DType = DType.INT8) -> Value:
         """Symmetric weights with a scale for each index of an axis, or one scale."""
         greatest = {DType.INT8: 127, DType.INT4: 7}[dtype]
