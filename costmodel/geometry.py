@@ -296,11 +296,19 @@ def _elementwise(node: Node) -> Geometry | None:
 
 
 def _broadcast_run(node: Node, total: Dim) -> Dim:
-    """Consecutive elements that loops over operands of different shapes take at once: until one operand begins or ceases to repeat."""
     shapes = [v.shape for v in node.inputs if v is not None and v.shape is not None and v.rank]
     result = node.output.shape
-    if result is None or len(shapes) < 2 or len({tuple(map(str, s)) for s in shapes}) == 1:
+    if result is None or len({tuple(map(str, s)) for s in shapes}) < 2:
         return total
+    return broadcast_run(shapes, result)
+
+
+def broadcast_run(shapes: Sequence[Sequence[Any]], result: Sequence[Any]) -> Dim:
+    """Consecutive elements that loops over operands of different shapes take at once: until one operand begins or ceases to repeat.
+
+    >>> broadcast_run([(2, 8, 5, 5), (8, 1, 1)], (2, 8, 5, 5)), broadcast_run([(2, 4, 16), (16,)], (2, 4, 16))
+    (25, 16)
+    """
     run: Dim = 1
     before: tuple[bool, ...] | None = None
     for axis in range(1, len(result) + 1):

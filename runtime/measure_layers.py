@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from ..costmodel.geometry import Geometry
+from ..costmodel.geometry import Geometry, broadcast_run
 from ..costmodel.precision import BITS
 from ..costmodel.schedule import Access, KernelInstance, Role, Schedule, Tensor
 
@@ -32,6 +32,8 @@ RECURRENT = ("lstmcell", "rnncell", "grucell", "rnnseq", "lstmsequence", "unidir
 ATTENTIONS = ("scaleddotproductattention", "scaledattn", "mha")
 SHAPES = ("shapeof", "shape", "rank")
 CONTRACTIONS = (*DENSE, *TRANSPOSED, *PRODUCTS, *RECURRENT, *ATTENTIONS)
+
+ALIASING = 4096  # bytes: planes that are multiples of it fall into the same sets of a cache, which changes of layout suffer from
 
 
 @dataclass(frozen=True)
@@ -185,14 +187,15 @@ def geometry_of(layer: Layer) -> Geometry:
     if name in SHAPES:
         return Geometry("control", {"elements": total, "flops": 0}, "shape")
     if name in MOVEMENTS:
-        run = result[-1] if result and data and result[-1] == data[-1] else 1
-        return Geometry("movement", {"elements": total, "run": run if name not in ("reorder",) else 1, "flops": 0}, variant)
+        run = result[-1] if result and data and result[-1] == data[-1] and name != "reorder" else 1
+        aliased = name == "reorder" and len(data) > 2 and prod(data[2:]) * (BITS.get(layer.inputs[0].dtype, 32) or 32) // 8 % ALIASING == 0
+        return Geometry("movement", {"elements": total, "run": run, "flops": 0}, f"{variant}-aliased" if aliased else variant)
     if name in QUANTIZATIONS:
         return Geometry("quantize", {"elements": total, "run": total, "flops": 2 * total}, variant)
     if name in ("control", "unknown", "loop", "if", "while", "tensoriterator", "memory"):
         return Geometry("unknown", {"elements": total, "flops": total})
     shapes = {o.shape for o in layer.inputs if prod(o.shape) > 1}
-    run = total if len(shapes) < 2 or not result else result[-1]
+    run = int(broadcast_run(sorted(shapes), result)) if len(shapes) > 1 and result else total  # type: ignore[arg-type]
     return Geometry("elementwise", {"elements": total, "run": max(run, 1), "flops": total * layer.extra.get("weight", 1)}, variant)
 
 

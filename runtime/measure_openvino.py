@@ -19,6 +19,7 @@ _TYPES = {
     "char": "bool", "boolean": "bool", "uint32_t": "u32", "uint64_t": "u64", "int16_t": "i16", "uint16_t": "u16", "double": "f64",
     "float64": "f64", "int4_t": "i4", "uint4_t": "u4",
 }  # fmt: skip
+FUSED = "multiply"  # stands for fused elementwise operators of which the runtime tells nothing: one pass over memory
 _SILENT = ("Const", "Input", "Output", "Parameter", "Result")
 
 
@@ -123,8 +124,8 @@ def _variant(kind: str, primitive: str, parts: list[str]) -> str:
     if kind in ("Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution"):
         family = primitive.rpartition("_")[0] or primitive
         return "" if kind in ("FullyConnected", "MatMul") else family.replace("jit_", "").replace("_1x1", "")
-    if kind in ("Subgraph", "Math", "Eltwise") and any(parts):
-        return max(parts, key=lambda p: (WEIGHTS.get(p, 1), p)).lower()
+    if kind in ("Subgraph", "Math", "Eltwise"):
+        return max(parts, key=lambda p: (WEIGHTS.get(p, 1), p)).lower() if any(parts) else FUSED
     return kind.lower()
 
 

@@ -82,8 +82,12 @@ def load_model(backend: str, source: Path | bytes, feeds: Mapping[str, Any], thr
 
 
 def _lowered(source: Path | bytes, feeds: Mapping[str, Any], threads: int, folder: Path) -> Subject:
-    """A model in LiteRT; its bundle is kept in the folder, and taken from there when it is there already."""
-    from ..api import compile, load_bundle
+    """A model in LiteRT, for the sizes of its inputs; its bundle is kept in the folder, and taken from there when it is there already.
+
+    Of sizes that are not fixed the interpreter tells nothing behind a delegate.
+    """
+    from ..api import compile, load, load_bundle
+    from ..runtime.measure_subject import bindings_of
     from ..runtime.measure_tflite import tflite_subject
 
     place = folder / "bundle"
@@ -92,7 +96,8 @@ def _lowered(source: Path | bytes, feeds: Mapping[str, Any], threads: int, folde
         if isinstance(source, bytes):
             folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(source)
-        compile(path, target="tflite", output=place)
+        model = load(path)
+        compile(model, target="tflite", output=place, dims=bindings_of(model.graph, feeds))
     bundle = load_bundle(place)
     arrays = list(bundle.signature.check(feeds).values())
     return tflite_subject(place / "model.tflite", arrays, threads)
