@@ -6,7 +6,8 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 - conv-*: batch, groups, inputs and outputs (channels of one group), positions (of the result), area (of the operand), taps, width
   (the innermost spatial axis of the result), stride (product of the strides), edge (positions of a row beside padding), skipped and
   outside (taps over all positions of a channel that lie in the padding above and below: not computed, or computed on zeros that are not
-  copied), activated (operations of a fused activation; none for Relu, which kernels do on the way)
+  copied), activated (operations of a fused activation; none for Relu, which kernels do on the way), slides (1 for kernels that do not
+  unfold)
 - attention: batch, heads, shared (heads of keys and values), queries, keys, size, value_size, projection (multiply-accumulates)
 - normalization, softmax: rows, columns
 - reduction: elements, results, run (elements that follow each other in memory before the reduced position changes)
@@ -213,7 +214,7 @@ def _convolution(node: Node, im2col: bool) -> Geometry | None:
     sizes: dict[str, Dim] = {
         "batch": data[0], "groups": groups, "inputs": per_group_in, "outputs": per_group_out, "positions": product(positions),
         "area": product(area), "taps": taps, "width": positions[-1], "stride": product(tuple(strides)),
-        **_borders(node, weight[2:], strides, positions), "activated": product(result) * _activation_weight(node),
+        **_borders(node, weight[2:], strides, positions), "activated": product(result) * _activation_weight(node), "slides": 0,
     }  # fmt: skip
     if groups != 1:
         kernel = "conv-depthwise" if per_group_in == 1 else "conv-grouped"

@@ -238,10 +238,15 @@ def tiles(kernel: str, sizes: Sizes, rows: int, columns: int) -> Size | None:
     return None
 
 
-def matrix_shape(kernel: str, sizes: Sizes) -> tuple[Size, Size, Size, Size] | None:
-    """Number, rows, columns and depth of the matrix products that a contraction amounts to; None for other classes."""
+def matrix_shape(kernel: str, sizes: Sizes) -> tuple[Size, Size, Size, Size, Size] | None:
+    """Number, rows, columns and depth of the matrix products that a contraction amounts to, and elements of their left operand; None for
+    other classes. Kernels that slide over their operand read it as it is, others in the unfolded form."""
     if kernel in ("gemm", "gemv"):
-        return sizes["batch"], sizes["m"], sizes["n"], sizes["k"]
+        return sizes["batch"], sizes["m"], sizes["n"], sizes["k"], sizes["m"] * sizes["k"]
     if kernel in ("conv-direct", "conv-im2col", "conv-grouped"):
-        return sizes["batch"] * sizes["groups"], sizes["positions"], sizes["outputs"], sizes["inputs"] * sizes["taps"]
+        depth = sizes["inputs"] * sizes["taps"]
+        unfolded = sizes["positions"] * depth
+        slides = sizes["slides"] if kernel != "conv-im2col" else 0
+        left = unfolded + slides * (sizes["area"] * sizes["inputs"] - unfolded)
+        return sizes["batch"] * sizes["groups"], sizes["positions"], sizes["outputs"], depth, left
     return None

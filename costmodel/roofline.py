@@ -295,19 +295,22 @@ def fetched(sized: Sized, roofs: Roofs) -> tuple[Array, Array]:
     return activations, constants
 
 
-def _touched_width(matrix: tuple[Array, Array, Array, Array], touched: Array) -> Array:
+Matrix = tuple[Array, Array, Array, Array, Array]
+
+
+def _touched_width(matrix: Matrix, touched: Array) -> Array:
     """Bytes per element that a product touches on average: fewer than its arithmetic has when the weights are narrow."""
-    batch, m, n, k = matrix
-    return touched / np.maximum(batch * (m * k + k * n + m * n), 1.0)
+    batch, m, n, k, left = matrix
+    return touched / np.maximum(batch * (left + k * n + m * n), 1.0)
 
 
-def _blocked(matrix: tuple[Array, Array, Array, Array], near: Array) -> Array:
+def _blocked(matrix: Matrix, near: Array) -> Array:
     """Elements that must pass to the level beyond one of this capacity; zero where everything fits."""
-    batch, m, n, k = matrix
-    whole = m * k + k * n + m * n
+    batch, m, n, k, left = matrix
+    whole = left + k * n + m * n
     result = np.zeros_like(whole)
     for capacity in np.unique(near):
         rows = near[:, 0] == capacity
         outside = whole[rows] > capacity
-        result[rows] = np.where(outside, bounded_traffic(batch[rows], m[rows], n[rows], k[rows], float(capacity)), 0.0)
+        result[rows] = np.where(outside, bounded_traffic(batch[rows], m[rows], n[rows], k[rows], float(capacity), left[rows]), 0.0)
     return result

@@ -42,15 +42,21 @@ def blocked_traffic(m: int, n: int, k: int, block: int) -> int:
     return m * k * -(-n // block) + k * n * -(-m // block) + m * n
 
 
-def bounded_traffic(batch: Any, m: Any, n: Any, k: Any, capacity: float) -> Any:
+def bounded_traffic(batch: Any, m: Any, n: Any, k: Any, capacity: float, left: Any = None) -> Any:
     """Elements that products move to and from beyond a memory of so many elements: ideal where one operand's panel fits, else blocked.
 
     Works on arrays. The blocks may be as thin as the matrices: a panel of all rows or columns saves the other operand's re-reads.
+
+    Args:
+        batch, m, n, k: number, rows, columns and depth of the products.
+        capacity: elements that the memory holds.
+        left: elements of a left operand; fewer than m k where a convolution slides over its operand instead of unfolding it.
     """
     side = max(block_size(capacity), 1)
-    ideal = ideal_traffic(m, n, k)
-    whole = np.minimum(np.minimum(m * k, k * n), m * n)  # the smallest matrix stays, the others stream by once
-    rereads = m * k * np.ceil(n / np.maximum(np.minimum(side, n), 1)) + k * n * np.ceil(m / np.maximum(np.minimum(side, m), 1)) + m * n
+    left = m * k if left is None else left
+    ideal = left + k * n + m * n
+    whole = np.minimum(np.minimum(left, k * n), m * n)  # the smallest matrix stays, the others stream by once
+    rereads = left * np.ceil(n / np.maximum(np.minimum(side, n), 1)) + k * n * np.ceil(m / np.maximum(np.minimum(side, m), 1)) + m * n
     return batch * np.where(whole <= capacity / 2, ideal, rereads)
 
 

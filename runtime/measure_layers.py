@@ -10,6 +10,7 @@ from typing import Any
 from ..costmodel.geometry import Geometry, broadcast_run
 from ..costmodel.precision import BITS
 from ..costmodel.schedule import Access, KernelInstance, Role, Schedule, Tensor
+from ..ir.dims import maximum
 
 Shape = tuple[int, ...]
 
@@ -195,8 +196,8 @@ def geometry_of(layer: Layer) -> Geometry:
     if name in ("control", "unknown", "loop", "if", "while", "tensoriterator", "memory"):
         return Geometry("unknown", {"elements": total, "flops": total})
     shapes = {o.shape for o in layer.inputs if prod(o.shape) > 1}
-    run = int(broadcast_run(sorted(shapes), result)) if len(shapes) > 1 and result else total  # type: ignore[arg-type]
-    return Geometry("elementwise", {"elements": total, "run": max(run, 1), "flops": total * layer.extra.get("weight", 1)}, variant)
+    run = broadcast_run(sorted(shapes), result) if len(shapes) > 1 and result else total
+    return Geometry("elementwise", {"elements": total, "run": maximum(run, 1), "flops": total * layer.extra.get("weight", 1)}, variant)
 
 
 def _convolution(layer: Layer, transposed: bool) -> Geometry:
@@ -214,7 +215,7 @@ def _convolution(layer: Layer, transposed: bool) -> Geometry:
     sizes = {
         "batch": data[0], "groups": groups, "inputs": max(channels // groups, 1), "outputs": max(filters // groups, 1),
         "positions": prod(positions), "area": prod(area), "taps": taps, "width": positions[-1], "stride": layer.stride, "edge": 0,
-        "skipped": 0, "outside": 0, "activated": 0, "flops": prod(result),
+        "skipped": 0, "outside": 0, "activated": 0, "slides": int(bool(layer.variant)), "flops": prod(result),
     }  # fmt: skip
     kernel = "conv-direct" if groups == 1 else "conv-depthwise" if channels == groups else "conv-grouped"
     form = "transposed" if transposed else "pointwise" if taps == 1 and layer.stride == 1 else ""

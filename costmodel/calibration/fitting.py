@@ -187,13 +187,11 @@ def _problem(observations: Sequence[Observation], layout: Layout, levels: Mappin
                 found[key].append((index, *_vectors(row, key, layout)))
     used = [key for key in layout.keys if found[key]]
     rates = np.array([levels[level] for level in layout.levels])
-    blocks = [
-        Block(
-            *(np.stack([entry[i] for entry in found[k]]) for i in range(3)),
-            np.concatenate([rates, *([rates[1:]] * (2 if KERNELS[k[0]].stall else 1))]),
-        )
-        for k in used
-    ]
+    blocks: list[Block] = []
+    for key in used:
+        owner, compute, memory = (np.stack([entry[i] for entry in found[key]]) for i in range(3))
+        typical = np.concatenate([rates, *([rates[1:]] * (2 if KERNELS[key[0]].stall else 1))])
+        blocks.append(Block(owner, compute, memory, typical))
     return _Problem(
         layout, np.array([o.seconds for o in observations]), np.stack([_overheads(o, layout) for o in observations]), used, blocks
     )

@@ -144,8 +144,9 @@ class _Sub:
 
     def solve(self, start: Any, p: float, free: bool) -> tuple[Any, float]:
         """Coefficients and exponent."""
-        from scipy.optimize import least_squares
+        from scipy import optimize
 
+        least_squares: Any = optimize.least_squares
         used = np.flatnonzero(self.used)
         first = np.divide(start, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
         first = np.clip(first, 1e-4, 1e4)[used]
@@ -179,9 +180,8 @@ class _Sub:
         return whole * self.scale, power
 
     def _parts(self, whole: Any) -> tuple[Any, Any]:
-        return self.matrix[:, 1 : 1 + self.features] @ whole[1 : 1 + self.features], self.matrix[:, 1 + self.features :] @ whole[
-            1 + self.features :
-        ]
+        ends = 1 + self.features
+        return self.matrix[:, 1:ends] @ whole[1:ends], self.matrix[:, ends:] @ whole[ends:]
 
     def _errors(self, whole: Any, p: float) -> Any:
         compute, memory = self._parts(whole)
