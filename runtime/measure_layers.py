@@ -131,6 +131,12 @@ def schedule_of_layers(layers: Sequence[Layer], outputs: Sequence[str] = ()) -> 
     return Schedule(kernels, tensors)
 
 
+def _aliases(operand: Operand) -> bool:
+    """Whether the planes of an image fall into the same sets of a cache."""
+    planes = operand.bytes // max(prod(operand.shape[:2]), 1)
+    return len(operand.shape) > 2 and planes > 0 and planes % ALIASING == 0
+
+
 def multiplications(found: Geometry) -> int:
     """Multiply-accumulates of a kernel."""
     s: Mapping[str, Any] = found.sizes
@@ -189,7 +195,7 @@ def geometry_of(layer: Layer) -> Geometry:
         return Geometry("control", {"elements": total, "flops": 0}, "shape")
     if name in MOVEMENTS:
         run = result[-1] if result and data and result[-1] == data[-1] and name != "reorder" else 1
-        aliased = name == "reorder" and len(data) > 2 and prod(data[2:]) * (BITS.get(layer.inputs[0].dtype, 32) or 32) // 8 % ALIASING == 0
+        aliased = name == "reorder" and any(_aliases(operand) for operand in layer.inputs[:1])
         return Geometry("movement", {"elements": total, "run": run, "flops": 0}, f"{variant}-aliased" if aliased else variant)
     if name in QUANTIZATIONS:
         return Geometry("quantize", {"elements": total, "run": total, "flops": 2 * total}, variant)
