@@ -471,6 +471,25 @@ def narrow_forms(count: int, draw: Draw) -> Rows:
             )
 
 
+def small_forms(count: int, draw: Draw) -> Rows:
+    """Attention over few rows, channels that are shuffled, sums."""
+    for index in range(count):
+        which = index % 3
+        if which == 0:
+            rows = draw.size(4, 96, 8)
+            sizes = {"heads": draw.size(1, 12, 4), "size": draw.one_of((16, 32, 64)), "queries": rows, "keys": rows}
+            yield Recipe("attention", sizes, (1, 4)[index // 3 % 2], "all", "attention")
+        elif which == 1:
+            groups, channels, area = draw.one_of((2, 3, 4, 8)), draw.size(8, 136, 4), draw.size(5, 56, 7) ** 2
+            while groups * channels * area > 1 << 20:
+                channels = max(4, channels // 2)
+            sizes = {"shape": [1, groups, channels, area], "perm": [0, 2, 1, 3]}
+            yield Recipe("transpose", sizes, (1, 5)[index // 3 % 2], "all", "movement")
+        else:
+            sizes = {"op": "Sum", "rows": draw.size(4, 512, 16), "columns": draw.size(16, 1024, 16)}
+            yield Recipe("binary", sizes, (1, 4)[index // 3 % 2], "all", "elementwise")
+
+
 GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = (
     (overheads, 13, 13, ()),
     (products, 22, 84, ()),
@@ -505,6 +524,7 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (shallow, 9, 42, ()),
     (local_responses, 5, 10, ()),
     (narrow_forms, 16, 60, ()),
+    (small_forms, 9, 45, ()),
 )
 
 
