@@ -217,3 +217,46 @@ def test_random_attributes(make):
         case = Case(seed)
         compared += case.check(*make(case))
     assert compared >= CASES * 0.6, f"only {compared} of {CASES} cases ran"
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "attributes"),
+    [
+        ((2, 12, 20, 17), (7, 7), {"pads": (3, 3, 3, 3)}),
+        ((1, 5, 21, 30), (9, 9), {"pads": (4, 4, 4, 4), "strides": (2, 1)}),
+        ((1, 4, 26, 19), (3, 13), {"pads": (1, 6, 1, 6), "dilations": (1, 1)}),
+        ((1, 6, 40, 33), (6, 6), {"pads": (5, 2, 4, 3), "dilations": (2, 1), "strides": (1, 2)}),
+        ((2, 7, 90), (31,), {"pads": (15, 15)}),
+    ],
+)
+def test_large_depthwise_kernels_are_sums_of_dilated_ones(shape, kernel, attributes) -> None:
+    from edgec.lowering.registry import backend
+    from edgec.lowering.tflite.rewrites.passes import TfLiteRewrites
+    from edgec.passes.context import Context
+
+    random = np.random.default_rng(4)
+    channels = shape[1]
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.FLOAT, shape))
+    weight = constant(random.normal(size=(channels, 1, *kernel)).astype(np.float32))
+    bias = constant(random.normal(size=channels).astype(np.float32))
+    graph.set_outputs([graph.add(Conv(group=channels, **attributes), x, weight, bias)], ["y"])
+    feed = random.normal(size=shape).astype(np.float32)
+    expected = interpret(graph, {"x": feed})["y"]
+    copy = Model(graph).copy().graph
+    TfLiteRewrites().run(copy, Context())
+    convolutions = [n for n in copy.walk() if n.op.op_name == "ChannelsLastConv"]
+    assert len(convolutions) > 1 and all(np.prod(n.inputs[1].shape[2:]) <= 25 for n in convolutions)
+    assert backend("tflite") is not None and run_litert(copy, [feed], True).shape == expected.shape
+    np.testing.assert_allclose(run_litert(copy, [feed], True), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_a_large_depthwise_kernel_without_padding_stays_whole() -> None:
+    from edgec.lowering.tflite.rewrites.passes import TfLiteRewrites
+    from edgec.passes.context import Context
+
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.FLOAT, (1, 4, 20, 20)))
+    graph.set_outputs([graph.add(Conv(group=4), x, constant(np.ones((4, 1, 7, 7), np.float32)))], ["y"])
+    TfLiteRewrites().run(graph, Context())
+    assert sum(n.op.op_name == "ChannelsLastConv" for n in graph.walk()) == 1
