@@ -264,7 +264,7 @@ def _attention(node: Node) -> Geometry | None:
         return None
     sizes = {"batch": found.batch, "heads": found.heads, "shared": found.shared, "queries": found.queries, "keys": found.keys,
              "size": found.size, "value_size": found.value_size, "projection": found.projection}  # fmt: skip
-    return Geometry("attention", sizes)
+    return Geometry("attention", sizes, "" if node.op.domain else "standard")  # ONNX's own operator has a kernel of its own
 
 
 # -- the rest ----------------------------------------------------------------------------------------------------------

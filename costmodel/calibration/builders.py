@@ -146,6 +146,13 @@ def _attention(sketch: Sketch, sizes: Sizes) -> None:
     sketch.result(sketch.add("MultiHeadAttention", [query, keys, values], "com.microsoft", num_heads=sizes["heads"]))
 
 
+@builder("standard-attention")
+def _standard_attention(sketch: Sketch, sizes: Sizes) -> None:
+    """ONNX's own operator, of opset 23."""
+    shape = (1, sizes["heads"], sizes["queries"], sizes["size"])
+    sketch.result(sketch.add("Attention", [sketch.feed(shape) for _ in range(3)]))
+
+
 @builder("normalize")
 def _normalize(sketch: Sketch, sizes: Sizes) -> None:
     rows, columns, op = sizes["rows"], sizes["columns"], sizes["op"]

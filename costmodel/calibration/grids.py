@@ -490,6 +490,25 @@ def small_forms(count: int, draw: Draw) -> Rows:
             yield Recipe("binary", sizes, (1, 4)[index // 3 % 2], "all", "elementwise")
 
 
+def uneven_groups(count: int, draw: Draw, level: str) -> Rows:
+    """Pointwise convolutions of few groups whose channels do not fill whole vectors."""
+    for index in range(count):
+        groups, inner, size = draw.one_of((2, 3, 4, 8)), draw.size(10, 160, 200), draw.size(5, 56, 7)
+        while groups * inner * inner * size * size > 4e7:
+            size = max(5, size // 2)
+        channels = groups * inner
+        copies = min(copies_for(8.0 * channels * size * size, _residence(index // 2)), 8)
+        yield Recipe("conv", {"k": 1, "c": channels, "f": channels, "groups": groups, "size": size}, copies, level, "conv-grouped")
+
+
+def standard_attentions(count: int, draw: Draw) -> Rows:
+    """Attention as ONNX defines it."""
+    for index in range(count):
+        rows, heads, size = draw.size(8, 384, 16), draw.size(1, 12, 4), draw.one_of((16, 32, 64))
+        sizes = {"heads": heads, "size": size, "queries": rows, "opset": 23}
+        yield Recipe("standard-attention", sizes, (1, 3)[index % 2], "all", "attention")
+
+
 GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = (
     (overheads, 13, 13, ()),
     (products, 22, 84, ()),
@@ -525,6 +544,8 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (local_responses, 5, 10, ()),
     (narrow_forms, 16, 60, ()),
     (small_forms, 9, 45, ()),
+    (uneven_groups, 4, 18, ("all",)),
+    (standard_attentions, 4, 16, ()),
 )
 
 

@@ -60,6 +60,7 @@ class Sketch:
         self.outputs: list[onnx.ValueInfoProto] = []
         self.feeds: dict[str, Any] = {}
         self.count = 0
+        self.opset = OPSET
 
     def numbers(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
         """Random numbers; integers fill their range."""
@@ -122,7 +123,7 @@ class Sketch:
         from onnx import helper
 
         graph = helper.make_graph(self.nodes, "sample", self.inputs, self.outputs, self.weights)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
         return Material(model.SerializeToString(), dict(self.feeds))
 
@@ -146,6 +147,7 @@ def build(recipe: Recipe) -> Material:
     from . import builders, builders_networks, builders_quantized  # noqa: F401  (they register themselves)
 
     sketch = Sketch()
+    sketch.opset = recipe.sizes.get("opset", OPSET)
     make = BUILDERS[recipe.kind]
     for _ in range(recipe.copies):
         make(sketch, recipe.sizes)
