@@ -99,6 +99,11 @@ def bound_to(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def single_threaded() -> dict[str, str]:
+    """The environment of a process whose numeric libraries start no threads, which would spin on other cores for a while."""
+    return {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
 class Pressure:
     """Processes that stream memory, one a core, while `on` holds; a context that ends them."""
 
@@ -117,7 +122,9 @@ class Pressure:
             for core in cores:
                 command = [sys.executable, "-P", str(STREAMER), str(size), str(core)]
                 pipe = subprocess.PIPE
-                process = subprocess.Popen(command, text=True, start_new_session=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+                process = subprocess.Popen(
+                    command, text=True, start_new_session=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=single_threaded()
+                )
                 self.processes.append(process)
             for process in self.processes:
                 self._expect(process, "ready")
