@@ -27,12 +27,15 @@ def predictor(hardware: str | None) -> Callable[[Compiled], dict[str, Any]] | No
     if hardware is None:
         return None
     from .costmodel.analysis.subject import open_target
+    from .costmodel.calibrated import CalibratedTarget
     from .costmodel.predict import predict
 
     target = open_target(hardware)
 
     def figures(compiled: Compiled) -> dict[str, Any]:
-        schedule = _schedule(fused_kernels(compiled.result.model))
+        model = compiled.result.model
+        by_ort = isinstance(target, CalibratedTarget) and target.backend == "ort"
+        schedule = _schedule(kernels_of_ort(model) if by_ort else fused_kernels(model))
         assumed = assumed_sizes(schedule.inputs)
         found = predict(schedule, target, assumed)
         return {
@@ -107,6 +110,23 @@ def fused_kernels(model: Model) -> Graph:
     graph = model.copy().graph
     GroupRegions().run(graph, Context())
     return graph
+
+
+def kernels_of_ort(model: Model) -> Graph:
+    """The graph that ONNX Runtime makes of a model, whose kernels a calibration with it has measured.
+
+    Raises:
+        Diagnostic: E1017 when the runtime refuses the model.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from .costmodel.ort_graph import optimized_by_ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        model.save(path)
+        return optimized_by_ort(path).graph
 
 
 def _schedule(graph: Graph) -> Schedule:

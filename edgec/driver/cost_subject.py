@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,14 +57,11 @@ class Opened:
         return self._grouped
 
     def _by_ort(self) -> Graph:
-        from ..costmodel.ort_graph import optimized_by_ort
+        from ..prediction import kernels_of_ort
 
         if self.config is not None:
             raise usage_error("the sizes of a language model are no file that ONNX Runtime reads", "--kernels", "use --kernels regions")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            self.model.save(path)
-            return optimized_by_ort(path).graph
+        return kernels_of_ort(self.model)
 
 
 def open_subject(path: Path, settings: Settings, freeze: Mapping[str, Any], optimize: bool) -> Opened:
