@@ -40,7 +40,7 @@ def _appends(node: Node) -> bool:
             value = value.producer.operand(0)
         if value is None or not value.is_input or value.shape is None or value.rank is None or value.rank < 3:
             continue
-        if not isinstance(value.shape[axis], int):
+        if -value.rank <= axis < value.rank and not isinstance(value.shape[axis], int):
             return True
     return False
 

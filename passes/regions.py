@@ -66,8 +66,11 @@ class GroupRegions(Pass):
 def _groups(graph: Graph, max_nodes: int) -> list[_Group]:
     member: dict[Node, _Group] = {}
     groups: list[_Group] = []
+    loaded: set[Value] = set()  # what runtimes compute when they load the model: inside of a kernel it would be computed in every run
     for node in graph:
-        if isinstance(node.op, PRODUCTS):
+        if node.op.pure and not node.regions and all(v is None or v.is_constant or v in loaded for v in node.inputs):
+            loaded.update(node.outputs)
+        elif isinstance(node.op, PRODUCTS):
             member[node] = _Group([node], node)
             groups.append(member[node])
         elif node.op.elementwise and len(node.outputs) == 1 and not isinstance(node.op, Identity) and _is_tensor(node):
