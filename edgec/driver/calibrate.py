@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, code, did_you_mean
 from .console import emit, table
+from .progress import stepping
 
 if TYPE_CHECKING:
     from ..costmodel.calibration.assemble import Calibration
@@ -149,7 +148,7 @@ def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: b
 
     wanted = [r for r in recipes(quick) if backend == "ort" or r.level == "all"]
     store = Store(cache, setting)
-    with tempfile.TemporaryDirectory() as folder, _progress(f"calibrating {backend}") as step:
+    with tempfile.TemporaryDirectory() as folder, stepping(f"calibrating {backend}") as step:
 
         def load(material: Material, threads: int, level: str) -> Subject:
             if backend != "tflite" or len(material.model) > KEPT_BYTES:
@@ -189,26 +188,6 @@ def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[s
     seen = {share: seen_on(machine) for share, machine in machines.items()}
     share = min(SHARES, key=lambda s: product_error(seen[s], machines[s]))
     return assemble(seen[share], sized, machines[share], backend, threads, facts)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int, str], None] | None]:
-    """A bar on a terminal; nothing elsewhere. It is drawn between measurements only, never while one runs."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        task = bar.add_task(what)
-
-        def step(done: int, total: int, focus: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{what}: {focus}")
-            bar.refresh()
-
-        yield step
 
 
 def _facts(result: Calibration, collection: Collection, output: Path, seconds: float) -> dict[str, Any]:
