@@ -83,7 +83,7 @@ class _StubTorchvision(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-def _timm() -> Any:
+def load_timm() -> Any:
     """Import `timm`, with a stub where torchvision is missing."""
     import transformers  # noqa: F401  (probes for torchvision itself; must not see the stub)
 
@@ -94,7 +94,7 @@ def _timm() -> Any:
     return timm
 
 
-def _image_model(model: Any, side: int = 224) -> Source:
+def image_model(model: Any, side: int = 224, batch: int = 2) -> Source:
     """Wrap an image classifier; batch normalisations get statistics of random images."""
     import torch
 
@@ -107,7 +107,7 @@ def _image_model(model: Any, side: int = 224) -> Source:
             result = self.model(pixel_values)
             return result if isinstance(result, torch.Tensor) else result.logits
 
-    images = torch.randn(2, 3, side, side)
+    images = torch.randn(batch, 3, side, side)
     norms = [child for child in model.modules() if isinstance(child, torch.nn.BatchNorm2d)]
     means = [norm.running_mean for norm in norms if norm.running_mean is not None]
     if means and not any(bool(mean.any()) for mean in means):
@@ -127,7 +127,7 @@ def _image_model(model: Any, side: int = 224) -> Source:
     )
 
 
-def _text_feeds(vocabulary: int, length: int, padded: int) -> dict[str, Any]:
+def text_feeds(vocabulary: int, length: int, padded: int) -> dict[str, Any]:
     """Two token rows, the second one padded at its end by `padded` positions."""
     import torch
 
@@ -139,10 +139,10 @@ def _text_feeds(vocabulary: int, length: int, padded: int) -> dict[str, Any]:
     return {"input_ids": tokens, "attention_mask": mask}
 
 
-_TEXT_AXES = {"input_ids": {0: "batch", 1: "sequence"}, "attention_mask": {0: "batch", 1: "sequence"}}
+TEXT_AXES = {"input_ids": {0: "batch", 1: "sequence"}, "attention_mask": {0: "batch", 1: "sequence"}}
 
 
-def _causal_model(model: Any, vocabulary: int) -> Source:
+def causal_model(model: Any, vocabulary: int) -> Source:
     """Wrap a causal language model without a key-value cache."""
     import torch
 
@@ -158,9 +158,9 @@ def _causal_model(model: Any, vocabulary: int) -> Source:
 
     return Source(
         Decoder().eval(),
-        _text_feeds(vocabulary, 16, 0),
+        text_feeds(vocabulary, 16, 0),
         ["logits"],
-        {**_TEXT_AXES, "logits": {0: "batch", 1: "sequence"}},
+        {**TEXT_AXES, "logits": {0: "batch", 1: "sequence"}},
     )
 
 
@@ -232,29 +232,29 @@ def mobilenetv2() -> Source:
     """MobileNetV2 with TensorFlow's padding, computed in the graph."""
     from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 
-    return _image_model(MobileNetV2ForImageClassification(_thousand_classes(MobileNetV2Config())))
+    return image_model(MobileNetV2ForImageClassification(_thousand_classes(MobileNetV2Config())))
 
 
 def resnet50() -> Source:
     """ResNet-50 whose residual branches are not zero at the start."""
-    return _image_model(_timm().create_model("resnet50", zero_init_last=False))
+    return image_model(load_timm().create_model("resnet50", zero_init_last=False))
 
 
 def vit_tiny() -> Source:
     """ViT-Ti/16."""
-    return _image_model(_timm().create_model("vit_tiny_patch16_224"))
+    return image_model(load_timm().create_model("vit_tiny_patch16_224"))
 
 
 def mobilenetv3() -> Source:
     """MobileNetV3-Large: hard swish, squeeze and excitation."""
-    return _image_model(_timm().create_model("mobilenetv3_large_100"))
+    return image_model(load_timm().create_model("mobilenetv3_large_100"))
 
 
 def swin_t() -> Source:
     """Swin-T: shifted windows, relative position bias."""
     from transformers import SwinConfig, SwinForImageClassification
 
-    return _image_model(SwinForImageClassification(_thousand_classes(SwinConfig())))
+    return image_model(SwinForImageClassification(_thousand_classes(SwinConfig())))
 
 
 def convnext_t() -> Source:
@@ -267,20 +267,20 @@ def convnext_t() -> Source:
         for name, parameter in model.named_parameters():
             if name.endswith("layer_scale_parameter"):
                 parameter.uniform_(0.1, 0.5)
-    return _image_model(model)
+    return image_model(model)
 
 
 def efficientnet_lite0() -> Source:
     """EfficientNet-lite0 with its trained weights and TensorFlow's "same" padding."""
     import torch
 
-    model = _timm().create_model("tf_efficientnet_lite0")
+    model = load_timm().create_model("tf_efficientnet_lite0")
     weights = torch.load(zoo.path("efficientnet_lite0_weights"), map_location="cpu", weights_only=True)
     own = model.state_dict()
     # The package spells the names differently, but both list the layers in the same order.
     renamed = dict(zip(own, weights.values(), strict=True))
     model.load_state_dict(renamed)
-    return _image_model(model)
+    return image_model(model)
 
 
 def minilm(output: str = "sentence_embedding") -> Source:
@@ -316,7 +316,7 @@ def minilm(output: str = "sentence_embedding") -> Source:
             pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
             return torch.nn.functional.normalize(pooled, dim=-1)
 
-    return Source(Encoder().eval(), _text_feeds(30522, 24, 7), [output], {**_TEXT_AXES, output: {0: "batch"}})
+    return Source(Encoder().eval(), text_feeds(30522, 24, 7), [output], {**TEXT_AXES, output: {0: "batch"}})
 
 
 def minilm_invalid() -> Source:
@@ -341,7 +341,7 @@ def bert_base() -> Source:
             return result.last_hidden_state, result.pooler_output
 
     outputs = {"last_hidden_state": {0: "batch", 1: "sequence"}, "pooled": {0: "batch"}}
-    return Source(Encoder().eval(), _text_feeds(30522, 32, 5), list(outputs), {**_TEXT_AXES, **outputs})
+    return Source(Encoder().eval(), text_feeds(30522, 32, 5), list(outputs), {**TEXT_AXES, **outputs})
 
 
 def llama_6l() -> Source:
@@ -357,7 +357,7 @@ def llama_6l() -> Source:
         vocab_size=6400,
         max_position_embeddings=1024,
     )
-    return _causal_model(LlamaForCausalLM(config), 6400)
+    return causal_model(LlamaForCausalLM(config), 6400)
 
 
 def qwen2_4l() -> Source:
@@ -377,7 +377,7 @@ def qwen2_4l() -> Source:
     for name, parameter in model.named_parameters():
         if name.endswith("proj.bias"):
             parameter.data.normal_(0.0, 0.1)
-    return _causal_model(model, 4000)
+    return causal_model(model, 4000)
 
 
 def gpt_large() -> Source:
@@ -385,7 +385,7 @@ def gpt_large() -> Source:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(n_embd=1024, n_layer=16, n_head=16, vocab_size=16000, n_positions=1024)
-    return _causal_model(GPT2LMHeadModel(config), 16000)
+    return causal_model(GPT2LMHeadModel(config), 16000)
 
 
 def smollm2() -> Source:
@@ -395,7 +395,7 @@ def smollm2() -> Source:
 
     weights = zoo.path("smollm2_weights")
     model = AutoModelForCausalLM.from_pretrained(str(weights.parent), gguf_file=weights.name, dtype=torch.float32)
-    return _causal_model(model, 49152)
+    return causal_model(model, 49152)
 
 
 def smollm2_4l() -> Source:

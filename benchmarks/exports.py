@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import export_held_out  # noqa: E402
 import export_sources  # noqa: E402
 import zoo  # noqa: E402
 
@@ -74,6 +75,8 @@ def _recipes() -> dict[str, Recipe]:
     for builder in (export_sources.smollm2_4l_cache, export_sources.smollm2_cache):
         recipes[f"{builder.__name__}_ts"] = Recipe(builder, "ts", 17, "inline")
         recipes[f"{builder.__name__}_dyn"] = Recipe(builder, "dyn", 18, "inline")
+    for name, held_out in export_held_out.BUILDERS.items():
+        recipes[f"{name}_ts"] = Recipe(held_out, "ts", 17, "inline")
     return recipes
 
 
