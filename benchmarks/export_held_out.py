@@ -1,7 +1,7 @@
 """Architectures on which the cost model is judged and was never developed.
 
 They were chosen before any of them was measured, for what the other models lack: other blocks, one image instead of two, other lengths.
-Whoever changes the cost model looks at `costmodel_graphs.ZOO` and `EXPORTS` only; when one of these models teaches something, it moves there
+Whoever changes the cost model looks at `costmodel_graphs.ZOO` and `EXPORTS` only; when one of these teaches something, it moves there
 and another one takes its place. Weights are random.
 """
 
