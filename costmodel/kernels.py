@@ -153,16 +153,21 @@ def _elements(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     return padded(s["elements"], b.columns), s["flops"]
 
 
+def _pieces(s: Sizes) -> Size:
+    """Runs of elements after the first, whose cost is that of the launch."""
+    return largest(s["elements"] // largest(s["run"], 1), 1) - 1
+
+
 def _spans(s: Sizes, b: Blocks) -> tuple[Size, ...]:
-    return padded(s["elements"], b.columns), s["elements"] // largest(s["run"], 1), s["flops"]
+    return padded(s["elements"], b.columns), _pieces(s), s["flops"]
 
 
 def _movement(s: Sizes, b: Blocks) -> tuple[Size, ...]:
-    return s["elements"], s["elements"] // largest(s["run"], 1), s["flops"]
+    return s["elements"], _pieces(s), s["flops"]
 
 
 def _reduction(s: Sizes, b: Blocks) -> tuple[Size, ...]:
-    return s["elements"], s["results"], s["elements"] // largest(s["run"], 1), s["flops"]
+    return s["elements"], s["results"], _pieces(s), s["flops"]
 
 
 def _recurrent(s: Sizes, b: Blocks) -> tuple[Size, ...]:

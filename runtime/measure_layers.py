@@ -27,6 +27,7 @@ MOVEMENTS = ("reorder", "transpose", "concatenation", "concat", "split", "split_
              "scatterupdate", "scatterelementsupdate", "scatterndupdate", "scatter_nd", "roll", "reversesequence", "pack", "unpack",
              "one_hot", "onehot", "embedding_lookup", "range", "fill", "shuffle_channels", "shufflechannels", "memoryinput",
              "memoryoutput")  # fmt: skip
+JOINS = ("concatenation", "concat", "split", "split_v")
 VIEWS = ("reshape", "squeeze", "expand_dims", "unsqueeze")
 QUANTIZATIONS = ("quantize", "dequantize", "fakequantize", "fakequantizewithminmaxvars")
 RECURRENT = ("lstmcell", "rnncell", "grucell", "rnnseq", "lstmsequence", "unidirectional_sequence_lstm")
@@ -131,6 +132,17 @@ def schedule_of_layers(layers: Sequence[Layer], outputs: Sequence[str] = ()) -> 
     return Schedule(kernels, tensors)
 
 
+def joined_run(layer: Layer) -> int:
+    """Elements that a concatenation or a split copies at once: those of a part from the joined axis inwards, on average."""
+    one, many = (layer.outputs, layer.inputs) if len(layer.outputs) == 1 else (layer.inputs[:1], layer.outputs)
+    whole = one[0].shape
+    parts = [o.shape for o in many if len(o.shape) == len(whole)]
+    axes = [axis for axis, size in enumerate(whole) if any(part[axis] != size for part in parts)]
+    if not axes:
+        return max(prod(whole), 1)
+    return max(prod(whole[axes[0] :]) // len(parts), 1)
+
+
 def _aliases(operand: Operand) -> bool:
     """Whether the planes of an image fall into the same sets of a cache."""
     planes = operand.bytes // max(prod(operand.shape[:2]), 1)
@@ -194,6 +206,8 @@ def geometry_of(layer: Layer) -> Geometry:
     if name in SHAPES:
         return Geometry("control", {"elements": total, "flops": 0}, "shape")
     if name in MOVEMENTS:
+        if name in JOINS:
+            return Geometry("movement", {"elements": total, "run": joined_run(layer), "flops": 0}, variant)
         run = result[-1] if result and data and result[-1] == data[-1] and name != "reorder" else 1
         aliased = name == "reorder" and any(_aliases(operand) for operand in layer.inputs[:1])
         return Geometry("movement", {"elements": total, "run": run, "flops": 0}, f"{variant}-aliased" if aliased else variant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from ..costmodel.flops import WEIGHTS
 from ..ir.diagnostics import Diagnostic
 from ..lowering.backend import E_LOAD
-from .measure_layers import Layer, Operand, schedule_of_layers
+from .measure_layers import CONTRACTIONS, Layer, Operand, schedule_of_layers
 from .measure_subject import Subject
 
 _TYPES = {
@@ -20,6 +21,7 @@ _TYPES = {
     "float64": "f64", "int4_t": "i4", "uint4_t": "u4",
 }  # fmt: skip
 FUSED = "multiply"  # stands for fused elementwise operators of which the runtime tells nothing: one pass over memory
+CHANGES = ("reorder", "transpose")  # layers whose operand has another layout than their result
 _SILENT = ("Const", "Input", "Output", "Parameter", "Result")
 
 
@@ -82,6 +84,8 @@ def runtime_layers(compiled: Any, kinds: Mapping[str, str] | None = None) -> tup
             constants.add(name)
             continue
         results = [_operand(op.output(i), constants) for i in range(op.get_output_size())]
+        if kind.lower() not in (*CONTRACTIONS, *CHANGES):
+            operands, results = (_in_memory(side, _fact(op, "outputLayouts")) for side in (operands, results))
         primitive = _fact(op, "primitiveType")
         sources = tuple(n for n in _fact(op, "originalLayersNames").split(",") if n)
         variant = _variant(kind, primitive, [(kinds or {}).get(n, "") for n in sources])
@@ -117,6 +121,19 @@ def _operand(port: Any, constants: set[str]) -> Operand:
     names = {"f32": "f32", "f16": "f16", "bf16": "bf16", "i8": "i8", "u8": "u8", "i32": "i32", "i64": "i64", "boolean": "bool"}
     dtype = names.get(kind) or _TYPES.get(kind, "f32")
     return Operand(f"{owner}:{port.get_index()}", sizes, dtype, owner in constants)
+
+
+def _in_memory(operands: list[Operand], layouts: str) -> list[Operand]:
+    """Operands with their axes from the outermost to the innermost in memory, as far as the layout is a permutation of axes.
+
+    Args:
+        layouts: of a layer's results, such as ``acdb``: the third axis is the second from outside.
+    """
+    layout = layouts.split(",")[0]
+    if sorted(layout) != [chr(ord("a") + i) for i in range(len(layout))]:
+        return operands
+    order = [ord(letter) - ord("a") for letter in layout]
+    return [replace(o, shape=tuple(o.shape[axis] for axis in order)) if len(o.shape) == len(order) else o for o in operands]
 
 
 def _variant(kind: str, primitive: str, parts: list[str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ class Sample:
         schedule: the kernels that ran.
         bindings: values of its symbols.
         ends: inputs and outputs, whose binding takes time too.
+        parts: seconds of its kernels by name, where the runtime counts them.
     """
 
     recipe: Recipe
@@ -33,6 +34,7 @@ class Sample:
     schedule: Schedule
     bindings: dict[str, int]
     ends: int
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Loader(Protocol):
@@ -65,6 +67,7 @@ def collect(
     rounds: int = 2,
     budget_s: float = 0.12,
     progress: Callable[[int, int, str], Any] | None = None,
+    count: Callable[[Material], Mapping[str, float]] | None = None,
 ) -> Collection:
     """Measure what the store does not have yet.
 
@@ -76,6 +79,7 @@ def collect(
         rounds: how often every graph is measured, in a different order each time; the minimum counts.
         budget_s: for one graph in one round.
         progress: called with graphs done, graphs in all, and what comes next.
+        count: gives the seconds of the kernels of a graph by name, by counters of the runtime; called once for every graph.
     """
     samples: dict[int, Sample] = {}
     refused: dict[int, tuple[Recipe, str]] = {}
@@ -95,6 +99,8 @@ def collect(
                 if not known:
                     found = measure(subject.run, clock_of(threads), budget_s)
                     store.add(recipe.key, number, found.seconds)
+                if count is not None and recipe.key not in store.parts:
+                    store.add_parts(recipe.key, count(material))
             except Diagnostic as error:
                 refused[index] = (recipe, error.message)
                 continue
@@ -102,5 +108,5 @@ def collect(
                 ends = len(material.feeds) + subject.outputs
                 samples[index] = Sample(recipe, 0.0, subject.schedule, dict(subject.bindings), ends)
     best = store.table()
-    measured = [Sample(s.recipe, best[s.recipe.key], s.schedule, s.bindings, s.ends) for _, s in sorted(samples.items())]
+    measured = [replace(s, seconds=best[s.recipe.key], parts=store.parts.get(s.recipe.key, {})) for _, s in sorted(samples.items())]
     return Collection(measured, [r for _, r in sorted(refused.items())])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..calibrated import CalibratedTarget, ClassCoefficients, ClassScalar
 from ..compiled import CompiledSchedule, Sized
-from ..features import feature_rows
+from ..features import FeatureRow, feature_rows
 from ..hardware import Target
 from ..kernels import CONTRACTIONS, KERNELS
 from ..model import SpecModel, coldness
@@ -19,6 +19,8 @@ from .fitting import Fit, Key, Observation, fit
 
 FOLDS = 5
 FEW_PRODUCTS = 20
+COUNTABLE = 5e-6  # seconds of a kernel from which counters in whole microseconds say something
+TELLING = 0.03  # share of a graph's time from which a part of it does
 DOMINANT = 0.6  # share of a graph's time from which its residual says something of a class
 NINETY = 1.6449  # standard deviations that enclose 90 % of a normal distribution on both sides
 ALIKE = ("i64", "i32", "bool", "u8", "i8", "f64")  # element types that take the coefficients of f32 where none were measured
@@ -60,10 +62,42 @@ class Calibration:
     networks: tuple[float, ...]
 
 
-def observe(sized: Sized, roofs: Roofs, seconds: float, ends: int, focus: str, name: str = "") -> Observation:
-    """An observation of a graph whose sizes are known."""
+def observe(
+    sized: Sized, roofs: Roofs, seconds: float, ends: int, focus: str, name: str = "", parts: Mapping[str, float] | None = None
+) -> Observation:
+    """An observation of a graph whose sizes are known.
+
+    Args:
+        sized: the sizes.
+        roofs: the machine.
+        seconds: of one inference.
+        ends: bound inputs and outputs.
+        focus: what the graph is about.
+        name: for reports.
+        parts: seconds of kernels by name, where the runtime counts them.
+    """
     cold = tuple(float(share) for share in coldness(sized, roofs)[:, 0])
-    return Observation(seconds, tuple(feature_rows(sized, roofs)), ends, focus, name, cold)
+    rows = tuple(feature_rows(sized, roofs))
+    return Observation(seconds, rows, ends, focus, name, cold, _parts(rows, seconds, focus, cold, parts or {}))
+
+
+def _parts(
+    rows: Sequence[FeatureRow], seconds: float, focus: str, cold: tuple[float, ...], counted: Mapping[str, float]
+) -> tuple[Observation, ...]:
+    """What the kernels of every class and variant took together, as far as counters are precise enough for that.
+
+    Counters see slower runs than the fastest: what they add up to beyond the graph's time is scaled down.
+    """
+    scale = min(1.0, seconds / max(sum(counted.values()), 1e-12))
+    groups: dict[Key, list[FeatureRow]] = {}
+    for row in rows:
+        groups.setdefault((row.kernel, row.variant, row.dtype), []).append(row)
+    found: list[Observation] = []
+    for members in groups.values() if len(groups) > 1 else ():
+        times = [counted.get(row.name, 0.0) * scale for row in members]
+        if min(times) >= COUNTABLE and sum(times) >= TELLING * seconds:
+            found.append(Observation(sum(times), tuple(members), 0, focus, "", cold, whole=False))
+    return tuple(found)
 
 
 def product_error(observations: Sequence[Observation], target: Target) -> float:

@@ -130,6 +130,36 @@ def _chain(sketch: Sketch, sizes: Sizes) -> None:
     sketch.result(value)
 
 
+@builder("normalized-chain")
+def _normalized_chain(sketch: Sketch, sizes: Sizes) -> None:
+    """Normalisation and activation before every convolution, results collected by concatenation."""
+    value, channels = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"])), sizes["c"]
+    for _ in range(sizes["repeat"]):
+        positive = np.full((channels,), 0.5, np.float32)
+        vectors = [sketch.weight((channels,)), sketch.weight((channels,)), sketch.weight((channels,))]
+        normal = sketch.add("BatchNormalization", [value, *vectors, sketch.weight((channels,), np.float32, positive)])
+        active = sketch.add(sizes.get("activation", "Relu"), [normal])
+        made = sketch.add("Conv", [active, sketch.weight((sizes["f"], channels, 1, 1))], kernel_shape=[1, 1])
+        if sizes.get("joined", True):
+            value, channels = sketch.add("Concat", [value, made], axis=1), channels + sizes["f"]
+        else:
+            value, channels = made, sizes["f"]
+    sketch.result(value)
+
+
+@builder("shuffle")
+def _shuffle(sketch: Sketch, sizes: Sizes) -> None:
+    """Channels that are shuffled between convolutions of groups."""
+    groups, channels, size = sizes["groups"], sizes["groups"] * sizes["c"], sizes["size"]
+    value = sketch.feed((1, channels, size, size))
+    for _ in range(sizes.get("repeat", 2)):
+        value = sketch.add("Conv", [value, sketch.weight((channels, sizes["c"], 1, 1))], group=groups, kernel_shape=[1, 1])
+        value = sketch.add("Reshape", [value, sketch.weight((5,), np.int64, [1, groups, sizes["c"], size, size])])
+        value = sketch.add("Transpose", [value], perm=[0, 2, 1, 3, 4])
+        value = sketch.add("Reshape", [value, sketch.weight((4,), np.int64, [1, channels, size, size])])
+    sketch.result(value)
+
+
 @builder("deconv")
 def _deconv(sketch: Sketch, sizes: Sizes) -> None:
     data = sketch.feed((1, sizes["c"], sizes["size"], sizes["size"]))

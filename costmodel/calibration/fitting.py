@@ -37,6 +37,8 @@ class Observation:
         focus: what it is about.
         name: for reports.
         cold: how far its operands overflow every memory level but the last; see `model.coldness`.
+        parts: what groups of its kernels took by the runtime's own counters.
+        whole: whether it is a run; parts have no overhead of one.
     """
 
     seconds: float
@@ -45,6 +47,8 @@ class Observation:
     focus: str
     name: str = ""
     cold: tuple[float, ...] = ()
+    parts: tuple[Observation, ...] = ()
+    whole: bool = True
 
 
 def width_of(kernel: str, levels: int) -> int:
@@ -130,7 +134,7 @@ class Fit:
 def _overheads(observation: Observation, layout: Layout) -> Any:
     """The run, bound inputs and outputs, cold launches by level."""
     cold = observation.cold or (0.0,) * (len(layout.levels) - 1)
-    return np.array([1.0, observation.ends, *(len(observation.rows) * share for share in cold)])
+    return np.array([float(observation.whole), observation.ends, *(len(observation.rows) * share for share in cold)])
 
 
 def _vectors(row: FeatureRow, key: Key, layout: Layout) -> tuple[Any, Any]:
@@ -207,6 +211,7 @@ def fit(observations: Sequence[Observation], levels: Mapping[str, float], layout
         sweeps: of the refinement; 0 leaves the linear solution, in which nothing overlaps.
     """
     layout = layout or layout_of(observations, list(levels))
+    observations = [each for graph in observations for each in (graph, *graph.parts)]
     prior = _prior(observations, layout, levels)
     problem = _problem(observations, layout, levels)
     values = _solve(problem, prior)
@@ -218,8 +223,10 @@ def fit(observations: Sequence[Observation], levels: Mapping[str, float], layout
     for key in layout.keys.keys() - set(problem.keys):  # all kernels of the class have variants: others cost what these do together
         values[layout.columns(key)] = prior[layout.columns(key)]
     values[: layout.fixed] = fixed
-    for part, coefficients in zip(own, found, strict=True):
+    for part, coefficients, block in zip(own, found, problem.blocks, strict=True):
         values[part] = coefficients
+        unseen = np.flatnonzero(~(block.compute > 0).any(axis=0)) + part.start + 1
+        values[unseen] = prior[unseen]  # what no graph of a variant has costs what it costs in the others
     return Fit(layout, values, dict(zip(problem.keys, powers, strict=True)))
 
 

@@ -10,19 +10,21 @@ from .draw import Draw, Rows
 from .grids_convolutions import (
     chains,
     convolutions,
+    deep,
     depthwise,
     few_channels,
     first_layers,
     gates,
     grouped,
     lines,
+    normalized,
     rows_of_blocks,
     shallow,
     transposed,
     uneven_groups,
 )
 from .grids_maps import binaries, elementwise, local_responses, normalizations, softmaxes
-from .grids_movement import movements, reductions, small_forms
+from .grids_movement import joins, movements, reductions, small_forms
 from .grids_narrow import narrow, narrow_forms
 from .grids_products import attentions, batched, products, recurrents, standard_attentions, vectors
 from .recipe import Recipe
@@ -76,6 +78,10 @@ GENERATORS: tuple[tuple[Callable[..., Rows], int, int, tuple[Any, ...]], ...] = 
     (small_forms, 9, 45, ()),
     (uneven_groups, 4, 18, ("all",)),
     (standard_attentions, 4, 16, ()),
+    (deep, 6, 24, ("all",)),
+    (deep, 4, 12, ("basic",)),
+    (normalized, 6, 27, ()),
+    (joins, 4, 18, ()),
 )
 
 

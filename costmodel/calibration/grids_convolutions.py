@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from .draw import Draw, Rows, copies_for, residence
+from .draw import COLD, HUGE, LONGEST, MOST_COPIES, Draw, Rows, copies_for, residence
 from .recipe import Recipe
 
 
@@ -160,3 +161,31 @@ def transposed(count: int, draw: Draw) -> Rows:
     for _ in range(count):
         sizes = {"c": draw.size(8, 128, 16), "f": draw.size(8, 128, 16), "size": draw.size(5, 48, 4), "k": draw.one_of((2, 3, 4))}
         yield Recipe("deconv", sizes, 1, "all", "conv-transposed")
+
+
+def deep(count: int, draw: Draw, level: str) -> Rows:
+    """Convolutions of many channels on small images, as models end: weights that come from memory, and arithmetic to hide them behind."""
+    for index in range(count):
+        k, inputs, outputs, size = (1, 3, 3)[index % 3], draw.channels(192, 1024), draw.channels(128, 768), draw.size(5, 24, 7)
+        while inputs * outputs * k * k * size * size > 5e8:
+            inputs = max(192, inputs // 2) if size < 8 else inputs
+            size = max(5, size - 3)
+        wanted = (0, COLD, COLD, HUGE)[index % 4]
+        size = min(size, 8) if wanted == HUGE else size
+        copies = max(math.ceil(wanted / (4.0 * inputs * outputs * k * k)), 1)
+        copies = min(copies, max(1, int(2 * LONGEST / (inputs * outputs * k * k * size * size))), MOST_COPIES)
+        yield Recipe("conv", {"k": k, "c": inputs, "f": outputs, "size": size}, copies, level, "conv")
+
+
+def normalized(count: int, draw: Draw) -> Rows:
+    """Normalisations and activations that no convolution takes in, concatenations behind convolutions, shuffled channels."""
+    for index in range(count):
+        if index % 3 == 2:
+            sizes = {"groups": draw.one_of((2, 3, 4, 8)), "c": draw.size(8, 80, 4), "size": draw.size(5, 56, 7)}
+            while sizes["groups"] * sizes["c"] ** 2 * sizes["size"] ** 2 > 4e7:
+                sizes["size"] = max(5, sizes["size"] // 2)
+            yield Recipe("shuffle", sizes, 1, "all", "conv-grouped")
+            continue
+        sizes = {"c": draw.channels(16, 512), "f": draw.one_of((16, 32, 48, 64)), "size": draw.size(6, 56, 7), "repeat": 2 + index % 4}
+        extra = ({}, {"joined": False}, {"activation": "Sigmoid"})[index // 3 % 3]
+        yield Recipe("normalized-chain", {**sizes, **extra}, 1, "all", "conv")

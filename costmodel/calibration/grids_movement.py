@@ -89,3 +89,14 @@ def small_forms(count: int, draw: Draw) -> Rows:
         else:
             sizes = {"op": "Sum", "rows": draw.size(4, 512, 16), "columns": draw.size(16, 1024, 16)}
             yield Recipe("binary", sizes, (1, 4)[index // 3 % 2], "all", "elementwise")
+
+
+def joins(count: int, draw: Draw) -> Rows:
+    """Concatenations along the last axis in short pieces."""
+    for index in range(count):
+        columns, parts = draw.one_of((1, 1, 2, 3, 4, 6, 8)), draw.one_of((2, 2, 3, 4, 8))
+        rows = draw.size(64, 65536, 64)
+        while rows * columns * parts > 1 << 19:
+            rows //= 2
+        kind, width = ("concat", columns) if index % 3 else ("split", columns * parts)
+        yield Recipe(kind, {"rows": rows, "columns": width, "axis": 2, "parts": parts}, 1, "all", "movement")

@@ -38,6 +38,7 @@ class Store:
         """
         self.path, self.setting = path, dict(setting)
         self.seconds: dict[tuple[str, int], float] = {}
+        self.parts: dict[str, dict[str, float]] = {}
         kept = self._read() if path.exists() else 0
         path.parent.mkdir(parents=True, exist_ok=True)
         if kept:
@@ -54,6 +55,8 @@ class Store:
                 entry = json.loads(line)
                 if number == 1:
                     self._check(entry)
+                elif "parts" in entry:
+                    self.parts[str(entry["key"])] = {str(name): _positive(value) for name, value in entry["parts"].items()}
                 else:
                     self.seconds[str(entry["key"]), int(entry["round"])] = _positive(entry["seconds"])
             except (ValueError, KeyError, TypeError) as error:
@@ -77,8 +80,16 @@ class Store:
     def add(self, key: str, number: int, seconds: float) -> None:
         """Keep a measurement."""
         self.seconds[key, number] = seconds
+        self._append({"key": key, "round": number, "seconds": seconds})
+
+    def add_parts(self, key: str, parts: Mapping[str, float]) -> None:
+        """Keep the seconds of a graph's kernels by name, as the runtime's own counters have them."""
+        self.parts[key] = dict(parts)
+        self._append({"key": key, "parts": self.parts[key]})
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "round": number, "seconds": seconds}) + "\n")
+            file.write(json.dumps(entry) + "\n")
 
     def best(self, key: str) -> float | None:
         """The least of all rounds."""

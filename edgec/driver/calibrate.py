@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from .progress import stepping
 if TYPE_CHECKING:
     from ..costmodel.calibration.assemble import Calibration
     from ..costmodel.calibration.fitting import Observation
+    from ..costmodel.calibration.recipe import Material
     from ..costmodel.hardware import Target
     from ..runtime.measure_recipes import Collection
     from ..runtime.measure_subject import Subject
@@ -36,6 +37,7 @@ E_FEW = code(
     "The runtime refused almost all synthetic graphs, so that no coefficients can be fitted.",
 )
 LEAST = 40  # graphs
+COUNTED = 6  # runs of a graph with the runtime's counters of layers
 KEPT_BYTES = 8 << 20  # of a synthetic graph that is kept in its lowered form from round to round
 
 
@@ -142,11 +144,12 @@ def default_cache(setting: Mapping[str, Any]) -> Path:
 def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: bool, cache: Path, rounds: int) -> Collection:
     """Measure what the cache lacks."""
     from ..costmodel.calibration.grids import recipes
-    from ..costmodel.calibration.recipe import Material
     from ..costmodel.calibration.store import Store
     from ..runtime.measure_recipes import collect
 
-    wanted = [r for r in recipes(quick) if backend == "ort" or r.level == "all"]
+    found = recipes(quick)
+    fused = {r.kind for r in found if r.level == "all"}
+    wanted = [r for r in found if backend == "ort" or r.level == "all" or r.kind not in fused]  # others know no levels
     store = Store(cache, setting)
     with tempfile.TemporaryDirectory() as folder, stepping(f"calibrating {backend}") as step:
 
@@ -156,7 +159,19 @@ def measure_all(backend: str, threads: int, setting: Mapping[str, Any], quick: b
             mark = hashlib.sha256(material.model).hexdigest()[:20]  # lowering takes longer than measuring: later rounds find it done
             return _lowered(material.model, material.feeds, threads, Path(folder) / mark)
 
-        return collect(wanted, load, store, threads=threads, rounds=rounds, budget_s=0.12, progress=step)
+        count = _counting(threads) if backend == "openvino" and threads == 1 else None
+        return collect(wanted, load, store, threads=threads, rounds=rounds, budget_s=0.12, progress=step, count=count)
+
+
+def _counting(threads: int) -> Callable[[Material], Mapping[str, float]]:
+    """What gives the layers' seconds of a graph in OpenVINO."""
+    from ..runtime.profiling.openvino import profile_openvino
+
+    def count(material: Material) -> Mapping[str, float]:
+        profile, _ = profile_openvino(material.model, material.feeds, runs=COUNTED, threads=threads)
+        return {event.name: event.seconds for event in profile.events if event.seconds > 0}
+
+    return count
 
 
 def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[str, str], machine: Target | None = None) -> Calibration:
@@ -180,7 +195,7 @@ def fit_all(collection: Collection, backend: str, threads: int, facts: Mapping[s
     def seen_on(machine: Target) -> list[Observation]:
         roofs = roofs_of(machine.engines[0])
         return [
-            observe(sizes, roofs, s.seconds, s.ends, s.recipe.focus, s.recipe.key)
+            observe(sizes, roofs, s.seconds, s.ends, s.recipe.focus, s.recipe.key, s.parts)
             for sizes, s in zip(sized, collection.samples, strict=True)
         ]
 
