@@ -169,9 +169,10 @@ def coldness(sized: Sized, roofs: Roofs) -> Array:
     blocks = np.zeros((reuse.blocks + 1, sized.points))
     np.maximum.at(blocks, reuse.block, sized.tensor_bytes)
     footprint = blocks.sum(axis=0)
-    return np.stack(
-        [1.0 - resident_share(footprint, level.retained, 1.0) if level.retained else np.ones_like(footprint) for level in roofs.levels[:-1]]
-    )
+    found = [
+        1.0 - resident_share(footprint, level.retained, 1.0) if level.retained else np.ones_like(footprint) for level in roofs.levels[:-1]
+    ]
+    return np.array(found).reshape(-1, sized.points)
 
 
 def fitted_time(entry: ClassCoefficients, sizes: dict[str, Array], operands: Array, roofs: Roofs) -> tuple[Array, Any]:
