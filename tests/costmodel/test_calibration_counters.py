@@ -60,7 +60,9 @@ def test_what_no_graph_of_a_variant_has_costs_what_it_costs_in_others() -> None:
             row = row_of("elementwise", float(elements), float(pieces), "spread")
             found.append(Observation(1e-6 + elements * 1e-10 + pieces * 4e-9, (row,), 1, "elementwise"))
     fitted = fit(found, LEVELS)
-    extra = fitted.kernel_seconds(row_of("elementwise", 1e5, 1e4, "plain")) - fitted.kernel_seconds(row_of("elementwise", 1e5, 0.0, "plain"))
+    extra = fitted.kernel_seconds(row_of("elementwise", 1e5, 1e4, "plain")) - fitted.kernel_seconds(
+        row_of("elementwise", 1e5, 0.0, "plain")
+    )
     assert extra == pytest.approx(4e-5, rel=0.25)
 
 

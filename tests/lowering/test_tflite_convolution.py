@@ -196,8 +196,13 @@ def blocks(case):
 
 
 def response(case):
-    case.trusted = case.rank == 2
-    op = LRN(size=case.choose.choice((1, 3, 5)), alpha=case.choose.choice((1e-4, 0.5)), bias=case.choose.choice((1.0, 2.0)))
+    op = LRN(
+        size=case.choose.choice((1, 2, 3, 4, 5)),
+        beta=case.choose.choice((0.5, 0.6, 0.75, 1.0)),
+        alpha=case.choose.choice((1e-4, 0.5)),
+        bias=case.choose.choice((1.0, 2.0)),
+    )
+    case.trusted = case.rank == 2 and op.size % 2 == 1
     return op, case.choose.choice((3, 6)), ()
 
 
@@ -260,3 +265,52 @@ def test_a_large_depthwise_kernel_without_padding_stays_whole() -> None:
     graph.set_outputs([graph.add(Conv(group=4), x, constant(np.ones((4, 1, 7, 7), np.float32)))], ["y"])
     TfLiteRewrites().run(graph, Context())
     assert sum(n.op.op_name == "ChannelsLastConv" for n in graph.walk()) == 1
+
+
+# -- few filters -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("filters", "kernel", "stride", "width", "factor"),
+    [
+        (1, (5, 5), 1, 24, 12),
+        (2, (3, 3), 1, 24, 8),
+        (1, (3, 9), 3, 48, 16),
+        (8, (3, 39), 1, 32, 2),  # with vectors of 128 bits it takes 3 % longer, with longer ones half as long
+        (8, (3, 3), 1, 32, 1),
+        (1, (1, 1), 1, 32, 1),
+        (1, (3, 3), 1, 13, 13),
+        (32, (3, 3), 1, 32, 1),
+    ],
+)
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_convolutions_of_few_filters_compute_several_positions_at_once(filters, kernel, stride, width, factor, symbolic) -> None:
+    generator = np.random.default_rng(filters + width)
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.FLOAT, (symbol("n") if symbolic else 2, 7, width * stride, 4)))
+    weight = generator.standard_normal((filters, 4, *kernel)).astype(np.float32)
+    bias = generator.standard_normal(filters).astype(np.float32)
+    op = channels_last_form(Conv(strides=(1, stride), auto_pad="SAME_UPPER"))
+    y = graph.add(Relu(), graph.add(op, x, constant(weight, "w"), constant(bias, "b")))
+    graph.set_outputs([y], ["y"])
+    flat = FlatModel("test")
+    Emitter(flat).run(graph)
+    operators = [o.name for o in flat.subgraphs[0].operators]
+    assert operators == (["CONV_2D", "RESHAPE"] if factor > 1 else ["CONV_2D"])
+    wide = flat.subgraphs[0].tensors[flat.subgraphs[0].operators[0].outputs[0]]
+    assert wide.shape[-1] == filters * factor
+    feed = generator.standard_normal((2, 7, width * stride, 4)).astype(np.float32)
+    expected = interpret(graph, {"x": feed})["y"]
+    for xnnpack in (True, False):
+        np.testing.assert_allclose(run_litert(graph, [feed], xnnpack), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_responses_are_products_with_a_band_where_roots_give_the_exponent() -> None:
+    def operators(beta: float, channels: int) -> list[str]:
+        graph = Graph()
+        x = graph.add_input("x", TensorType(DType.FLOAT, (1, 5, 5, channels)))
+        graph.set_outputs([graph.add(channels_last_form(LRN(size=5, beta=beta)), x)], ["y"])
+        flat = FlatModel("test")
+        Emitter(flat).run(graph)
+        return [o.name for o in flat.subgraphs[0].operators]
+
+    assert operators(0.75, 64) == ["MUL", "CONV_2D", "RSQRT", "SQRT", "MUL", "MUL"]
+    assert operators(0.6, 64) == operators(0.75, 1024) == ["LOCAL_RESPONSE_NORMALIZATION"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...backend import Verdict
 from ..emitter import Emitter
 from ..registry import emits, first_of, no
 from .geometry import Window, as_image, as_line_into, output_sizes, padded, window_of
+from .widening import widened_filters, widened_window, widening_of
 
 GROUPS = "probe of LiteRT 2.3: grouped filters in CONV_2D against ONNX Runtime"
 
@@ -97,6 +99,13 @@ def convolution(e: Emitter, node: Node) -> None:
         window, source = window.in_two_dimensions(), as_image(e, source)
     target = Target(e, e.activated(node), output_sizes(window, e.shape(source)[1:-1]), count)
     source = padded(e, source, window.begins, window.ends)
+    window = replace(window, begins=(0, 0), ends=(0, 0))
+    widens = _widens(op, weight, bias) and e.shape(target.tensor).count(None) <= 1
+    factor = widening_of(window, e.shape(source)[1:-1], count) if widens else 1
+    if factor > 1:
+        _widened(e, source, (weight, bias), window, factor, target)
+        target.finish()
+        return
     depthwise = op.group == channels and op.group > 1
     order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
@@ -112,6 +121,32 @@ def convolution(e: Emitter, node: Node) -> None:
         fusedActivationFunction=target.activation,
     )
     target.finish()
+
+
+def _widens(op: ChannelsLastConv, weight: Value, bias: Value | None) -> bool:
+    """Whether filters and bias are known, and every filter sees all channels."""
+    return op.group == 1 and weight.data is not None and (bias is None or bias.data is not None)
+
+
+def _widened(e: Emitter, source: int, parameters: tuple[Value, Value | None], window: Window, factor: int, target: Target) -> None:
+    """Several positions of a row as filters of one; their numbers lie in memory as the result has them."""
+    weight, bias = parameters
+    assert weight.data is not None
+    filters = weight.data.numpy()
+    filters = filters if filters.ndim == 4 else filters[:, :, None]
+    wide = widened_filters(filters, factor, window.strides[-1])
+    offsets = np.zeros(len(filters), np.float32) if bias is None or bias.data is None else bias.data.numpy()
+    batch, height, width, count = e.shape(target.tensor)
+    assert width is not None and count is not None
+    y = e.temporary([batch, height, width // factor, count * factor], e.dtype(target.tensor))
+    e.op(
+        "CONV_2D",
+        [source, e.constant(np.ascontiguousarray(wide.transpose(0, 2, 3, 1)), weight.name), e.constant(np.tile(offsets, factor))],
+        [y],
+        **window_options(widened_window(window, factor)),
+        fusedActivationFunction=target.activation,
+    )
+    e.reshape_into(y, target.tensor, e.shape(target.tensor))
 
 
 def window_options(window: Window) -> dict[str, Any]:

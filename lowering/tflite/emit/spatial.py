@@ -1,4 +1,4 @@
-"""Space and depth, local response normalisation, and sampling on grids, all with channels last."""
+"""Space and depth, and sampling on grids, with channels last."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from ....ir.dtypes import DType
 from ....ir.graph import Node
-from ....ir.ops.channels_last import ChannelsLastDepthToSpace, ChannelsLastGridSample, ChannelsLastLRN, ChannelsLastSpaceToDepth
+from ....ir.ops.channels_last import ChannelsLastDepthToSpace, ChannelsLastGridSample, ChannelsLastSpaceToDepth
 from ...backend import Verdict
 from ..emitter import Emitter
 from ..registry import emits, no
-from .geometry import as_image, as_line_into, product_of
+from .geometry import product_of
 from .resize import gathered_along
 
 KEYS = -0.75
@@ -58,56 +58,6 @@ def space_to_depth(e: Emitter, node: Node) -> None:
     e.op("SPACE_TO_DEPTH", [x], [y], blockSize=block)
     order = np.arange(channels * block * block).reshape(block * block, channels).T.reshape(-1)
     e.op("GATHER", [y, e.ints(order.tolist())], [result], axis=3)
-
-
-# -- local response normalisation ----------------------------------------------------------------------------------------------
-def _normalizable(node: Node) -> Verdict | None:
-    x = node.inputs[0]
-    assert x is not None
-    if x.rank not in (3, 4, 5):
-        return no("one to three spatial dimensions are needed", "rank")
-    if x.rank == 5 and sum(not isinstance(d, int) for d in x.tensor.shape or ()) > 1:
-        return no("axes are merged whose sizes are known at run time only", "dynamic-shape")
-    return _channels_known(node)
-
-
-@emits(ChannelsLastLRN, when=_normalizable)
-def local_response(e: Emitter, node: Node) -> None:
-    """LOCAL_RESPONSE_NORMALIZATION for an odd number of channels, else sums of slices."""
-    op, source = node.op, e.operand(node.inputs[0])
-    assert isinstance(op, ChannelsLastLRN)
-    shape, result = e.shape(source), e.result(node.output)
-    x = as_image(e, source) if len(shape) == 3 else source
-    x = e.reshaped(x, [product_of(shape[:2]), *shape[2:]]) if len(shape) == 5 else x
-    y = result if len(shape) == 4 else e.temporary(e.shape(x), e.dtype(x))
-    if op.size % 2:
-        e.op("LOCAL_RESPONSE_NORMALIZATION", [x], [y], radius=op.size // 2, bias=op.bias, alpha=op.alpha / op.size, beta=op.beta)
-    else:
-        total = _neighbours(e, e.binary("MUL", x, x), op.size)
-        scaled = e.binary("ADD", e.binary("MUL", total, e.number(op.alpha / op.size)), e.number(op.bias))
-        e.op("DIV", [x, e.binary("POW", scaled, e.number(op.beta))], [y], fusedActivationFunction=0)
-    if len(shape) == 3:
-        as_line_into(e, y, result)
-    elif len(shape) == 5:
-        e.reshape_into(y, result, e.shape(result))
-
-
-def _neighbours(e: Emitter, x: int, size: int) -> int:
-    """The sum over ``size`` neighbouring channels, the extra one of an even number behind."""
-    before = (size - 1) // 2
-    shape = e.shape(x)
-    channels = shape[-1]
-    assert channels is not None
-    amounts = np.zeros((4, 2), np.int32)
-    amounts[3] = before, size - 1 - before
-    padded = e.temporary([*shape[:-1], channels + size - 1], e.dtype(x))
-    e.op("PAD", [x, e.constant(amounts)], [padded])
-    total: int | None = None
-    for offset in range(size):
-        part = gathered_along(e, padded, np.arange(offset, offset + channels), 3)
-        total = part if total is None else e.binary("ADD", total, part)
-    assert total is not None
-    return total
 
 
 # -- sampling on grids ---------------------------------------------------------------------------------------------------------
