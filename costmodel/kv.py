@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
-from .geometry import ATTENTIONS, is_view
+from .geometry_parts import is_view
+from .operators import ATTENTIONS
 from .precision import Precision, precision_of
 
 

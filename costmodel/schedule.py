@@ -16,7 +16,9 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.op import Opaque
 from ..ir.types import OptionalType, SequenceType, TensorType, Type
 from .flops import vector_flops
-from .geometry import CONTROL, Geometry, geometry, is_view
+from .geometry import geometry
+from .geometry_parts import Geometry, is_view
+from .operators import CONTROL
 from .precision import Precision, precision_of
 from .work import node_macs
 

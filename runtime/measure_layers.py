@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from ..costmodel.geometry import Geometry, broadcast_run
+from ..costmodel.geometry_parts import Geometry
+from ..costmodel.geometry_streams import broadcast_run
 from ..costmodel.precision import BITS
 from ..costmodel.schedule import Access, KernelInstance, Role, Schedule, Tensor
 from ..ir.dims import maximum

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...ir.dims import Expr, substitute
 from ...ir.graph import Graph, Value
-from ..geometry import CONVOLUTIONS, PRODUCTS
 from ..locality import locality
+from ..operators import CONVOLUTIONS, PRODUCTS
 from ..prediction import GraphPrediction
 from ..schedule import label
 

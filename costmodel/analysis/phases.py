@@ -15,7 +15,8 @@ from ...ir.dims import Expr
 from ...ir.graph import Graph
 from ...ir.types import TensorType
 from ..evaluation import Array
-from ..geometry import ATTENTIONS, is_view
+from ..geometry_parts import is_view
+from ..operators import ATTENTIONS
 from ..predict import Predictor
 from ..prediction import Range
 from .batching import touched_bytes

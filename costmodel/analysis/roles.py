@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ...ir.dims import product
 from ...ir.graph import Graph, Node, Value
-from ..geometry import ATTENTIONS, CONVOLUTIONS, NORMALIZATIONS, PRODUCTS, RECURRENT, SOFTMAXES, is_fixed, is_view
+from ..geometry_parts import is_fixed, is_view
+from ..operators import ATTENTIONS, CONVOLUTIONS, NORMALIZATIONS, PRODUCTS, RECURRENT, SOFTMAXES
 from ..schedule import label
 
 ATTENTION_PARTS = ("qkv", "qk", "softmax", "av", "out", "attention")

@@ -9,8 +9,8 @@ from typing import Any
 from ...ir.graph import Graph
 from ..attention import attention_shape
 from ..compiled import CompiledSchedule
-from ..geometry import ATTENTIONS
 from ..kernels import CONTRACTIONS
+from ..operators import ATTENTIONS
 from ..prediction import GraphPrediction, Prediction
 from ..schedule import build_schedule, label
 from .roles import ATTENTION_PARTS, Role, find_roles

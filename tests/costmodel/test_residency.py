@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgec.costmodel.compiled import CompiledSchedule
-from edgec.costmodel.geometry import Geometry
+from edgec.costmodel.geometry_parts import Geometry
 from edgec.costmodel.memory import peak_memory
 from edgec.costmodel.residency import LruCache, resident_share, reuse_of, simulate
 from edgec.costmodel.schedule import Access, KernelInstance, Schedule, Tensor, build_schedule
