@@ -2,7 +2,7 @@
 
 Every case of the ONNX backend suite that is a single node is asked about three times: what the matrix row says for its operator and
 element type, what the target's verdict on the node is, and what happens when the node is compiled and run (in a process of its own, by
-the routes of ``conformance_worker.py``). Where the three disagree the matrix has drifted:
+the routes of ``conformance_routes.py``). Where the three disagree the matrix has drifted:
 
     refused   the verdict says that it runs, and compiling it is refused
     wrong     it compiles and gives another result (while ONNX Runtime gives the expected one), or fails or crashes when it runs
@@ -37,6 +37,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import conformance  # noqa: E402
+import conformance_binding  # noqa: E402
 import conformance_worker  # noqa: E402
 
 KINDS = ("refused", "wrong", "runs", "row", "version", "code")
@@ -86,7 +87,7 @@ def single_node(case: conformance_worker.Case) -> Any:
     from edgec.ir.diagnostics import Diagnostic
 
     names = [value.name for value in onnx.load_from_string(case.model).graph.input]
-    model, _ = conformance_worker._bound(case.model, dict(zip(names, case.data_sets[0][0], strict=False)))
+    model, _ = conformance_binding.with_bound_parameters(case.model, dict(zip(names, case.data_sets[0][0], strict=False)))
     with tempfile.TemporaryDirectory(prefix="drift-") as folder:
         path = Path(folder) / "case.onnx"
         path.write_bytes(model)
