@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ....ir.ops.windows import explicit_pads, per_axis, same_pads
 from ..emitter import Emitter
 from ..schema import enumerator
+from .pads import pad_into
 
 Sizes = Sequence[Any]
 
@@ -145,14 +144,9 @@ def padded(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], fill:
         begins, ends = [max(p, 0) for p in begins], [max(p, 0) for p in ends]
     if not any(begins) and not any(ends):
         return x
-    amounts = np.zeros((len(begins) + 2, 2), np.int32)
-    amounts[1:-1, 0], amounts[1:-1, 1] = begins, ends
-    shape = [n if n is None else n + int(b) + int(a) for n, (b, a) in zip(e.shape(x), amounts, strict=True)]
-    y = e.like(x, shape)
-    if fill is None:
-        e.op("PAD", [x, e.constant(amounts)], [y])
-    else:
-        e.op("PADV2", [x, e.constant(amounts), e.number(fill, e.dtype(x))], [y])
+    widths = [(0, 0), *((int(b), int(a)) for b, a in zip(begins, ends, strict=True)), (0, 0)]
+    y = e.like(x, [n if n is None else n + before + after for n, (before, after) in zip(e.shape(x), widths, strict=True)])
+    pad_into(e, x, widths, y, None if fill is None else e.number(fill, e.dtype(x)))
     return y
 
 

@@ -14,6 +14,7 @@ from ..emitter import Emitter
 from ..registry import emits, no
 from .conditions import sizes
 from .movement import ANY, JOINED
+from .pads import merged_dimensions, pad_into
 from .shapes import vector_operand
 
 PADDED = frozenset(
@@ -45,7 +46,7 @@ def _problem(node: Node) -> Verdict | str | None:
             return no(f"there is no kernel for elements of type {x.dtype}", "dtype")
         if widths is None and node.operand(3) is not None:
             return no("widths of listed axes are computed at run time", "dynamic-parameter")
-        if (x.rank if widths is None else len(_merged(sizes(x), widths)[0])) > GREATEST_RANK:
+        if (x.rank if widths is None else len(merged_dimensions(sizes(x), widths)[0])) > GREATEST_RANK:
             return no(f"the kernel takes at most {GREATEST_RANK} dimensions, not {x.rank}", "rank")
         return None
     if widths is None:
@@ -112,48 +113,25 @@ def part(e: Emitter, tensor: int, axis: int, start: int, stop: int | None, lengt
     return y
 
 
-def _merged(shape: Sequence[int | None], widths: Widths) -> tuple[list[int | None], Widths]:
-    """Shape and widths with neighbouring known dimensions that are not padded taken as one."""
-    if len(shape) <= GREATEST_RANK:
-        return list(shape), widths
-    merged: list[int | None] = []
-    kept: Widths = []
-    for size, width in zip(shape, widths, strict=True):
-        last = merged[-1] if merged else None
-        if last is not None and size is not None and width == (0, 0) and kept[-1] == (0, 0):
-            merged[-1] = last * size
-        else:
-            merged.append(size)
-            kept.append(width)
-    return merged, kept
-
-
 def _constant(e: Emitter, node: Node, tensor: int, widths: Widths) -> None:
-    shape, merged = _merged(e.shape(tensor), widths)
-    value = node.operand(2)
-    paddings = e.constant(np.asarray(merged, np.int32))
-    if len(shape) == len(widths):
-        _pad_into(e, tensor, paddings, value, e.result(node.output))
-        return
-    tensor = e.reshaped(tensor, shape)
-    y = e.temporary([None if d is None else d + b + a for d, (b, a) in zip(shape, merged, strict=True)], e.dtype(tensor))
-    _pad_into(e, tensor, paddings, value, y)
-    e.reshape_into(y, e.result(node.output), sizes(node.output))
+    pad_into(e, tensor, widths, e.result(node.output), _fill(e, node.operand(2)))
 
 
-def _pad_into(e: Emitter, tensor: int, paddings: int, value: Value | None, result: int) -> None:
+def _fill(e: Emitter, value: Value | None) -> int | None:
+    """The element to pad with as a scalar; None for zero."""
     if value is None or value.data is not None and not value.data.numpy().any():
-        e.op("PAD", [tensor, paddings], [result])
-        return
+        return None
     number = e.operand(value)
-    e.op("PADV2", [tensor, paddings, e.reshaped(number, []) if len(e.shape(number)) else number], [result])
+    return e.reshaped(number, []) if len(e.shape(number)) else number
 
 
 def _padded_at_run_time(e: Emitter, node: Node) -> None:
     x, pads = node.inputs[0], node.inputs[1]
     assert x is not None and x.rank is not None and pads is not None
     rows = e.reshaped(vector_operand(e, pads), [2, x.rank])
-    _pad_into(e, e.operand(x), e.transposed(rows, [1, 0]), node.operand(2), e.result(node.output))
+    fill = _fill(e, node.operand(2))
+    operands = [e.operand(x), e.transposed(rows, [1, 0]), *([] if fill is None else [fill])]
+    e.op("PAD" if fill is None else "PADV2", operands, [e.result(node.output)])
 
 
 def _repeated(e: Emitter, tensor: int, axis: int, before: int, after: int) -> int:
