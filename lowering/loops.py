@@ -11,6 +11,6 @@ UNROLL = format_pipeline([UNROLLED])
 """The pass in pipeline text."""
 
 
-def will_unroll(node: Node) -> bool:
+def will_unroll(node: Node, unrolled: UnrollLoops = UNROLLED) -> bool:
     """Whether a loop disappears before the target sees it, so that the target need not take the loop itself."""
-    return UNROLLED.takes(node)
+    return unrolled.takes(node)

@@ -25,13 +25,17 @@ from .mutation import replace_value
 class UnrollLoops(Pass):
     """Write out Loops with a known number of iterations and Scans of known length.
 
-    A loop stays when it runs more than ``max_trips`` times, or would become more than ``max_nodes`` nodes.
+    A loop stays when it runs more than ``max_trips`` times, when it would become more than ``max_nodes`` nodes, or, with limits above
+    zero, when an iteration reads more than ``heavy_iteration`` bytes of constants and all of them together ``heavy_loop``: for runtimes
+    that keep a packed copy of a constant per node.
     """
 
     name: ClassVar[str] = "unroll-loops"
     idempotent: ClassVar[bool] = True
     max_trips: int = 16
     max_nodes: int = 1000
+    heavy_iteration: int = 0
+    heavy_loop: int = 0
 
     def run(self, graph: Graph, context: Context) -> Change:
         unrolled = 0
@@ -53,13 +57,20 @@ class UnrollLoops(Pass):
         if not isinstance(node.op, Loop | Scan):
             return False
         trips = trip_count(node)
-        if trips is None or trips > self.max_trips or not self._small(node, trips):
+        if trips is None or trips > self.max_trips or not self._small(node, trips) or self._heavy(node, trips):
             return False
         states = len(node.inputs) - (2 if isinstance(node.op, Loop) else node.op.num_scan_inputs)
         return trips > 0 or len(node.outputs) <= states  # an empty stack has no elements to be built from
 
     def _small(self, node: Node, trips: int) -> bool:
         return trips * sum(1 for _ in node.regions[0].walk()) <= self.max_nodes
+
+    def _heavy(self, node: Node, trips: int) -> bool:
+        if not self.heavy_loop:
+            return False
+        constants = {v: v.data.nbytes for inner in node.regions[0].walk() for v in inner.inputs if v is not None and v.data is not None}
+        total = sum(constants.values())
+        return total > self.heavy_iteration and total * trips > self.heavy_loop
 
 
 def trip_count(node: Node) -> int | None:

@@ -13,7 +13,6 @@ from ...ir.model import Model
 from ..artifact import Artifact, Loss, debug_handles
 from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refuse_model, refuse_python
 from ..caches import cache_passes, check_cache_length
-from ..loops import UNROLL
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
 from .emitter import Emitter
@@ -24,6 +23,7 @@ from .quantized_report import integer_signature, interface_facts, quantisation_f
 from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .signatures import SignatureSession, choose, parse_signatures, specialised
+from .unrolling import UNROLL
 from .weights import BLOCKS, SCALES, SHRINK, STORED, compress
 from .writer import SIGNATURE_KEY, FlatModel
 

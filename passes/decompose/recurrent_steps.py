@@ -21,6 +21,8 @@ from .base import decomposes
 from .terms import Terms
 
 LONGEST = 256  # the longest sequence that is written out; longer ones are scanned
+HEAVY_STEP = 1 << 19  # bytes of recurrent weights from which …
+HEAVY_LAYER = 16 << 20  # … and of those of all steps together, a layer is scanned: the target decides whether to write it out
 ALPHAS = {"affine": 1.0, "hardsigmoid": 0.2, "scaledtanh": 1.0, "leakyrelu": 0.01, "thresholdedrelu": 1.0, "elu": 1.0}
 BETAS = {"affine": 0.0, "hardsigmoid": 0.5, "scaledtanh": 1.0}
 PLAIN: dict[str, Callable[[], Op]] = {"relu": Relu, "softsign": Softsign, "softplus": Softplus}
@@ -177,13 +179,20 @@ class _Layer:
         states = [self._state(5 + i, direction, x) for i in range(op.states)]
         backwards = op.direction == "reverse" or direction == 1
         ends = None if lengths is None else t.reshape(lengths, [1, -1, 1])
-        if not isinstance(self.steps, int) or self.steps > LONGEST:
+        if not isinstance(self.steps, int) or self.steps > LONGEST or self._is_heavy():
             return self._scan(step, projected, states, ends, backwards)
         slices = t.halves(projected, 0, [1] * self.steps) if self.steps > 1 else (projected,)
         seen: dict[int, Value] = {}
         for time in range(self.steps - 1, -1, -1) if backwards else range(self.steps):
             states, seen[time] = _guarded(t, step(slices[time], states), states, ends, time)
         return t.concat([seen[time] for time in range(self.steps)], 0), states
+
+    def _is_heavy(self) -> bool:
+        """Whether writing the layer out would repeat products with much weight."""
+        weight = self.node.inputs[2]
+        assert weight is not None and isinstance(self.steps, int)
+        each = weight.data.nbytes // self.op.directions if weight.data is not None else 0
+        return each > HEAVY_STEP and each * self.steps > HEAVY_LAYER
 
     def _scan(
         self, step: Step, projected: Value, states: Sequence[Value], ends: Value | None, backwards: bool

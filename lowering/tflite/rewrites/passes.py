@@ -16,6 +16,7 @@ from ....passes.legalize import SUPPORT, Legalizer
 from ....passes.registry import rules_in
 from ...loops import will_unroll
 from ..matrix import judge
+from ..unrolling import SPARING
 from .group import GROUP
 
 
@@ -46,7 +47,7 @@ class TfLiteRewrites(Pass):
 
 
 def _objection(node: Node, opset: int) -> str | None:
-    if will_unroll(node):
+    if will_unroll(node, SPARING):
         return None
     verdict = judge(node)
     return None if verdict.runs else verdict.reason
