@@ -203,7 +203,7 @@ def response(case):
         bias=case.choose.choice((1.0, 2.0)),
     )
     case.trusted = case.rank == 2 and op.size % 2 == 1
-    return op, case.choose.choice((3, 6)), ()
+    return op, case.choose.choice((3, 6, 128)), ()
 
 
 def grid(case):
@@ -313,4 +313,5 @@ def test_responses_are_products_with_a_band_where_roots_give_the_exponent() -> N
         return [o.name for o in flat.subgraphs[0].operators]
 
     assert operators(0.75, 64) == ["MUL", "CONV_2D", "RSQRT", "SQRT", "MUL", "MUL"]
+    assert operators(0.75, 192) == ["RESHAPE", "MUL", "CONV_2D", "RSQRT", "SQRT", "MUL", "MUL", "RESHAPE"]
     assert operators(0.6, 64) == operators(0.75, 1024) == ["LOCAL_RESPONSE_NORMALIZATION"]

@@ -17,6 +17,11 @@ from .geometry import as_image, as_line_into, product_of
 MOST_CHANNELS = 512
 """Up to which a product with a band of ones takes less time than LiteRT's kernel, which computes a power per element on one lane."""
 
+BLOCK = 16
+"""Channels of a block; from so many channels on, sums look at neighbouring blocks only …"""
+FROM = 128
+"""… because a whole band is mostly zeros: 192 channels of 56 x 56 take 0.5 instead of 0.9 ms."""
+
 
 def _normalizable(node: Node) -> Verdict | None:
     x = node.inputs[0]
@@ -42,18 +47,27 @@ def _banded(node: Node) -> Verdict | None:
 
 @emits(ChannelsLastLRN, when=first_of(_normalizable, _banded), level="decomposed")
 def banded_response(e: Emitter, node: Node) -> None:
-    """Sums of squares over neighbouring channels as a pointwise convolution with a band of ones, and roots for the exponent."""
+    """Sums of squares over neighbouring channels as a convolution with a band of ones, and roots for the exponent."""
     op = node.op
     assert isinstance(op, ChannelsLastLRN)
 
     def write(x: int, y: int) -> None:
         channels = e.shape(x)[-1]
         assert channels is not None
+        rows, columns = e.shape(x)[1:3]
+        if channels >= FROM and channels % BLOCK == 0 and op.size // 2 <= BLOCK and rows is not None and columns is not None:
+            blocks = e.reshaped(x, [e.shape(x)[0], rows * columns, channels // BLOCK, BLOCK])
+            result = e.like(blocks, e.shape(blocks))
+            scale(blocks, _band(BLOCK, op.size, 1), result)
+            e.reshape_into(result, y, e.shape(y))
+        else:
+            scale(x, _band(channels, op.size, 0), y)
+
+    def scale(x: int, band: np.ndarray, y: int) -> None:
         scaled = e.temporary(e.shape(x), e.dtype(x))
-        filters = e.constant(_band(channels, op.size).reshape(channels, 1, 1, channels) * np.float32(op.alpha / op.size))
-        options = {"padding": enumerator("Padding", "VALID"), "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
-        bias = e.constant(np.full(channels, op.bias, np.float32))
-        e.op("CONV_2D", [e.binary("MUL", x, x), filters, bias], [scaled], **options, fusedActivationFunction=0)
+        options = {"padding": enumerator("Padding", "SAME"), "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+        parameters = [e.constant(band * np.float32(op.alpha / op.size)), e.constant(np.full(len(band), op.bias, np.float32))]
+        e.op("CONV_2D", [e.binary("MUL", x, x), *parameters], [scaled], **options, fusedActivationFunction=0)
         if op.beta in (0.5, 0.75):
             root = e.unary("RSQRT", scaled)
             factor = root if op.beta == 0.5 else e.binary("MUL", root, e.unary("SQRT", root))
@@ -77,10 +91,14 @@ def local_response(e: Emitter, node: Node) -> None:
     _on_images(e, node, write)
 
 
-def _band(channels: int, size: int) -> np.ndarray:
-    """Which channels are summed for each: ones ``[channels, channels]``; of an even number the extra one lies behind."""
-    distance = np.arange(channels)[None, :] - np.arange(channels)[:, None]
-    return ((distance >= -((size - 1) // 2)) & (distance <= size // 2)).astype(np.float32)
+def _band(channels: int, size: int, around: int) -> np.ndarray:
+    """Which channels are summed for each: ones ``[channels, 1, 1 + 2 around, channels]``, with so many blocks of channels on either side.
+
+    Of an even number of channels the extra one lies behind.
+    """
+    distance = np.arange(-around * channels, (1 + around) * channels)[None, :] - np.arange(channels)[:, None]
+    ones = (distance >= -((size - 1) // 2)) & (distance <= size // 2)
+    return ones.astype(np.float32).reshape(channels, 1, 1 + 2 * around, channels)
 
 
 def _on_images(e: Emitter, node: Node, write: Callable[[int, int], None]) -> None:
