@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,83 +11,16 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.ops.channels_last import ChannelsLastConvTranspose
 from ....ir.ops.windows import per_axis
-from ...backend import Verdict
 from ..emitter import Emitter, activation
-from ..registry import emits, first_of, no
+from ..registry import emits, first_of
 from ..schema import enumerator
 from .convolution import Target, split_axis, split_last, static_weight, vector_parts
 from .geometry import as_image, cropped
 from .shapes import concatenated, gathered
+from .spread import Spread, known_spread, overlapping, spread_at
 
 DENSE_ELEMENTS = 1 << 20
 """Up to so many elements the filters of groups are written as one dense filter with zeros between groups."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A transposed convolution as: place every input at its stride, lay the kernel there, crop.
-
-    Attributes:
-        kernel: sizes of the kernel with the zeros of dilation and, at its end, of output padding.
-        strides: distances of the inputs.
-        same: whether the kernel's own SAME padding is exactly the wanted crop.
-        begins: elements cropped at the start of the whole result.
-        ends: likewise at the end.
-    """
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    same: bool
-    begins: tuple[int, ...]
-    ends: tuple[int, ...]
-
-
-def spread_at(node: Node) -> Spread | str:
-    """The geometry of a node, or why it is not known before the run."""
-    op, x, weight = node.op, node.inputs[0], node.inputs[1]
-    assert isinstance(op, ChannelsLastConvTranspose) and x is not None and weight is not None and x.shape is not None
-    taps = weight.tensor.static_shape[2:]  # type: ignore[index]
-    rank = len(taps)
-    strides, dilations = per_axis(op.strides, rank, "strides"), per_axis(op.dilations, rank, "dilations")
-    spatial, result = x.shape[1:-1], node.output.shape
-    assert result is not None
-    extra = op.output_padding or (0,) * rank
-    kernel, begins, ends = [], [], []
-    sized = op.output_shape or op.auto_pad in ("SAME_UPPER", "SAME_LOWER")
-    for i in range(rank):
-        extent = (taps[i] - 1) * dilations[i] + 1
-        if not sized:
-            pads = op.pads if op.pads and op.auto_pad == "NOTSET" else (0,) * (2 * rank)
-            begin, end = pads[i], pads[i + rank] - extra[i]
-        elif op.output_shape is None:
-            total = extent + extra[i] - strides[i]  # of the whole result beyond size · stride
-            begin = _first(max(total, 0), op.auto_pad)
-            end = extent - strides[i] - begin
-        elif isinstance(spatial[i], int):
-            size = op.output_shape[-rank:][i]
-            total = max((spatial[i] - 1) * strides[i] + extent + extra[i] - size, 0)
-            begin = _first(total, op.auto_pad)
-            end = (spatial[i] - 1) * strides[i] + extent - begin - size
-        else:
-            return "output_shape fixes sizes while those of the input are known at run time only"
-        kernel.append(extent + max(-end, 0))
-        begins.append(begin)
-        ends.append(max(end, 0))
-    same = all(k >= s and (b, e) == ((k - s) // 2, k - s - (k - s) // 2) for k, s, b, e in zip(kernel, strides, begins, ends, strict=True))
-    return Spread(tuple(kernel), strides, same, tuple(begins), tuple(ends))
-
-
-def _first(total: int, auto_pad: str) -> int:
-    return total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
-
-
-def _known(node: Node) -> Verdict | str | None:
-    found = spread_at(node)
-    if isinstance(found, str):
-        return no(found, "dynamic-shape")
-    if any(b < 0 for b in found.begins):
-        return "negative pads at the start of a transposed convolution"
-    return None
 
 
 def spread_filters(node: Node, found: Spread, array: Any) -> Any:
@@ -139,7 +71,7 @@ def dense(array: Any, groups: int) -> Any:
     return result
 
 
-@emits(ChannelsLastConvTranspose, when=first_of(static_weight, _known), level="decomposed")
+@emits(ChannelsLastConvTranspose, when=first_of(static_weight, known_spread, overlapping), level="decomposed")
 def transposed_convolution(e: Emitter, node: Node) -> None:
     """TRANSPOSE_CONV or CONV_3D_TRANSPOSE of the whole result, then the crop, unless SAME crops alike."""
     op, x = node.op, node.inputs[0]
