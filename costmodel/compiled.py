@@ -74,6 +74,7 @@ class CompiledSchedule:
         accesses = [a for k in kernels for a in k.accesses]
         self.constants = np.array([schedule.tensors[a.tensor].role == "weight" for a in accesses], np.float64)[:, None]
         self.reads = np.array([not a.write and schedule.tensors[a.tensor].role != "weight" for a in accesses], np.float64)[:, None]
+        self.loops = _loops(schedule)
         self.activations = np.array([t.role != "weight" for t in schedule.tensors], np.float64)[:, None]
 
     @property
@@ -135,6 +136,27 @@ def _exchanges(schedule: Schedule) -> list[bool]:
     return found
 
 
+def _loops(schedule: Schedule) -> list[tuple[Index, Index]]:
+    """Of every row of kernels that run several times: the positions of their accesses, and the tensors that they touch."""
+    found: list[tuple[Index, Index]] = []
+    accesses: list[int] = []
+    tensors: set[int] = set()
+    position, before = 0, None
+    for kernel in [*schedule.kernels, None]:
+        count = kernel.count if kernel is not None else None
+        if accesses and count != before:
+            found.append((np.array(accesses, np.intp), np.array(sorted(tensors), np.intp)))
+            accesses, tensors = [], set()
+        before = count
+        if kernel is None:
+            break
+        if not (type(count) is int and count <= 1):
+            accesses += range(position, position + len(kernel.accesses))
+            tensors |= {a.tensor for a in kernel.accesses}
+        position += len(kernel.accesses)
+    return found
+
+
 def _check(name: str, values: Any) -> None:
     if not (np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)) or values.size == 0:
         raise Diagnostic(E_DIMENSION, f"'{name}' is {values.tolist()}, not a number")
@@ -181,8 +203,11 @@ class Sized:
 
     @cached_property
     def distances(self) -> Array:
-        """Reuse distances of every access ``[accesses, n]``."""
-        return self.compiled.reuse.distances(self.tensor_bytes)
+        """Reuse distances of every access ``[accesses, n]``; in loops no more than what an iteration touches: all but one find it there."""
+        found = self.compiled.reuse.distances(self.tensor_bytes)
+        for accesses, tensors in self.compiled.loops:
+            found[accesses] = np.minimum(found[accesses], self.tensor_bytes[tensors].sum(axis=0))
+        return found
 
     @cached_property
     def bytes(self) -> Array:

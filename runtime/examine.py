@@ -57,6 +57,90 @@ class Examination:
     shares: dict[Hashable, Share] = field(default_factory=dict)
 
 
+@dataclass
+class _Experiment:
+    """Work beside references, timed with and without disturbances.
+
+    Attributes:
+        works: what is examined, by name.
+        references: `STREAM` and `STEADY`.
+        placement: cores of the work and of the background traffic.
+        threads: of the work.
+        cycles: alternations of calm and disturbance.
+        step: told about the progress.
+        found: what the experiment tells.
+    """
+
+    works: Mapping[Hashable, Run]
+    references: Mapping[str, Run]
+    placement: Placement
+    threads: int
+    cycles: int
+    step: Step | None
+    found: Examination = field(default_factory=Examination)
+
+    def pressed(self) -> dict[Hashable, float]:
+        """Slowdowns of the works by background traffic; empty where it is not possible or has no effect."""
+        reasons, press = self.found.reasons, self.placement.press
+        if not press:
+            reasons[PRESSURE] = self.placement.reason
+            return {}
+        try:
+            with Pressure(press, stream_bytes()) as pressure:
+                ratios = self._ratios(lambda: _on(pressure))
+        except OSError as error:
+            reasons[PRESSURE] = f"background traffic did not start: {error}"
+            return {}
+        slowdown = Slowdown(1.0, ratios[STREAM], ratios[STEADY])
+        self._note(PRESSURE, ratios, cores=float(len(press)))
+        if not slowdown.tells:
+            reasons[PRESSURE] = f"background traffic makes a pure stream only {ratios[STREAM] / ratios[STEADY]:.2f} times as long"
+            return {}
+        return self._of_works(PRESSURE, ratios)
+
+    def clocked(self) -> dict[Hashable, float]:
+        """Slowdowns of the works by a lower core clock; empty where it cannot be set or has no effect."""
+        reasons = self.found.reasons
+        clock, reason = core_clock(self.placement.work)
+        if clock is None:
+            reasons[CLOCK] = reason
+            return {}
+        try:
+            ratios = self._ratios(lambda: _slower(clock))
+        except OSError as error:
+            reasons[CLOCK] = f"the clock could not be set: {error}"
+            return {}
+        self._note(CLOCK, ratios, low_hz=_low(clock), high_hz=clock.high)
+        if not Slowdown(1.0, ratios[STEADY]).tells:
+            reasons[CLOCK] = f"the lower clock makes arithmetic only {ratios[STEADY]:.2f} times as long: the setting has no effect"
+            return {}
+        return self._of_works(CLOCK, ratios)
+
+    def _note(self, method: str, ratios: Mapping[Hashable, float], **more: float) -> None:
+        self.found.facts[method] = {"stream": ratios[STREAM], "registers": ratios[STEADY], **more}
+
+    def _of_works(self, method: str, ratios: Mapping[Hashable, float]) -> dict[Hashable, float]:
+        self.found.methods.append(method)
+        return {key: ratios[key] for key in self.works}
+
+    def _ratios(self, disturbance: Callable[[], AbstractContextManager[object]]) -> dict[Hashable, float]:
+        """Median seconds with the disturbance over those without, alternating."""
+        runs: dict[Hashable, Run] = {**self.works, **self.references}
+        calm: dict[Hashable, list[float]] = {name: [] for name in runs}
+        disturbed: dict[Hashable, list[float]] = {name: [] for name in runs}
+
+        def timed(into: dict[Hashable, list[float]]) -> None:
+            clock = clock_of(self.threads)
+            for name, rounds in interleave(runs, clock, rounds=ROUNDS, budget_s=BUDGET_S, warm_up=1, step=self.step).items():
+                into[name] += [t.median for t in rounds.timings]
+
+        for _ in range(self.cycles):
+            timed(calm)
+            with disturbance():
+                timed(disturbed)
+        return {name: median(disturbed[name]) / median(calm[name]) for name in runs}
+
+
 def examine(works: Mapping[Key, Run], placement: Placement, threads: int, *, cycles: int = CYCLES, step: Step | None = None) -> Examination:
     """Slow the memory down, and the core where the system allows it, and see how far every work follows.
 
@@ -67,98 +151,18 @@ def examine(works: Mapping[Key, Run], placement: Placement, threads: int, *, cyc
         cycles: alternations of calm and disturbance.
         step: told about the progress.
     """
-    found = Examination()
-    memory: dict[Key, float | None] = {}
-    core: dict[Key, float | None] = {}
+    memory: dict[Hashable, float | None] = {}
+    core: dict[Hashable, float | None] = {}
     with ExitStack() as stack:
         references = {STREAM: _stream(threads, stack), STEADY: _steady()}
-        slow = _pressed(works, references, placement, threads, found, cycles, step)
-        for name, ratio in slow.items():
+        experiment = _Experiment({**works}, references, placement, threads, cycles, step)
+        found = experiment.found
+        for name, ratio in experiment.pressed().items():
             memory[name] = Slowdown(ratio, found.facts[PRESSURE]["stream"], found.facts[PRESSURE]["registers"]).share
-        slow = _clocked(works, references, placement, threads, found, cycles, step)
-        for name, ratio in slow.items():
+        for name, ratio in experiment.clocked().items():
             core[name] = Slowdown(ratio, found.facts[CLOCK]["registers"]).share
     found.shares = {name: Share(memory.get(name), core.get(name)) for name in works}
     return found
-
-
-def _pressed(
-    works: Mapping[Key, Run],
-    references: Mapping[str, Run],
-    placement: Placement,
-    threads: int,
-    found: Examination,
-    cycles: int,
-    step: Step | None,
-) -> dict[Key, float]:
-    name = PRESSURE
-    if not placement.press:
-        found.reasons[name] = placement.reason
-        return {}
-    try:
-        with Pressure(placement.press, stream_bytes()) as pressure:
-            ratios = _ratios(works, references, lambda: _on(pressure), threads, cycles, step)
-    except OSError as error:
-        found.reasons[name] = f"background traffic did not start: {error}"
-        return {}
-    slowdown = Slowdown(1.0, ratios[STREAM], ratios[STEADY])
-    found.facts[name] = {"stream": ratios[STREAM], "registers": ratios[STEADY], "cores": float(len(placement.press))}
-    if not slowdown.tells:
-        found.reasons[name] = f"background traffic makes a pure stream only {ratios[STREAM] / ratios[STEADY]:.2f} times as long"
-        return {}
-    found.methods.append(name)
-    return {key: ratios[key] for key in works}
-
-
-def _clocked(
-    works: Mapping[Key, Run],
-    references: Mapping[str, Run],
-    placement: Placement,
-    threads: int,
-    found: Examination,
-    cycles: int,
-    step: Step | None,
-) -> dict[Key, float]:
-    name = CLOCK
-    clock, reason = core_clock(placement.work)
-    if clock is None:
-        found.reasons[name] = reason
-        return {}
-    try:
-        ratios = _ratios(works, references, lambda: _slower(clock), threads, cycles, step)
-    except OSError as error:
-        found.reasons[name] = f"the clock could not be set: {error}"
-        return {}
-    found.facts[name] = {"stream": ratios[STREAM], "registers": ratios[STEADY], "low_hz": _low(clock), "high_hz": clock.high}
-    if not Slowdown(1.0, ratios[STEADY]).tells:
-        found.reasons[name] = f"the lower clock makes arithmetic only {ratios[STEADY]:.2f} times as long: the setting has no effect"
-        return {}
-    found.methods.append(name)
-    return {key: ratios[key] for key in works}
-
-
-def _ratios(
-    works: Mapping[Key, Run],
-    references: Mapping[str, Run],
-    disturbance: Callable[[], AbstractContextManager[object]],
-    threads: int,
-    cycles: int,
-    step: Step | None,
-) -> dict[Hashable, float]:
-    """Median seconds with the disturbance over those without, alternating."""
-    runs: dict[Hashable, Run] = {**works, **references}
-    calm: dict[Hashable, list[float]] = {name: [] for name in runs}
-    disturbed: dict[Hashable, list[float]] = {name: [] for name in runs}
-
-    def timed(into: dict[Hashable, list[float]]) -> None:
-        for name, rounds in interleave(runs, clock_of(threads), rounds=ROUNDS, budget_s=BUDGET_S, warm_up=1, step=step).items():
-            into[name] += [t.median for t in rounds.timings]
-
-    for _ in range(cycles):
-        timed(calm)
-        with disturbance():
-            timed(disturbed)
-    return {name: median(disturbed[name]) / median(calm[name]) for name in runs}
 
 
 @contextmanager

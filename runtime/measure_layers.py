@@ -36,6 +36,7 @@ ATTENTIONS = ("scaleddotproductattention", "scaledattn", "mha")
 SHAPES = ("shapeof", "shape", "rank")
 CONTRACTIONS = (*DENSE, *TRANSPOSED, *PRODUCTS, *RECURRENT, *ATTENTIONS)
 
+BRANCHING = "branching"  # control flow whose bodies are layers of their own
 ALIASING = 4096  # bytes: planes that are multiples of it fall into the same sets of a cache, which changes of layout suffer from
 
 
@@ -76,6 +77,7 @@ class Layer:
         variant: what else tells its kernel from others.
         stride: product of the strides of a convolution.
         extra: ``taps`` of a pooling window, ``weight`` (operations per element) of a fused elementwise layer.
+        count: how often it runs in one inference.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Layer:
     variant: str = ""
     stride: int = 1
     extra: Mapping[str, int] = field(default_factory=dict)
+    count: int = 1
 
 
 def schedule_of_layers(layers: Sequence[Layer], outputs: Sequence[str] = ()) -> Schedule:
@@ -127,7 +130,17 @@ def schedule_of_layers(layers: Sequence[Layer], outputs: Sequence[str] = ()) -> 
         unique = tuple({(a.tensor, a.write): a for a in (*reads, *writes)}.values())
         kernels.append(
             KernelInstance(
-                layer.name, layer.op, found, _dtype(layer), macs, flops, unique, 1, (layer.name,), layer.sources, found.kernel != "unknown"
+                layer.name,
+                layer.op,
+                found,
+                _dtype(layer),
+                macs,
+                flops,
+                unique,
+                layer.count,
+                (layer.name,),
+                layer.sources,
+                found.kernel != "unknown",
             )
         )
     return Schedule(kernels, tensors)
@@ -204,6 +217,8 @@ def geometry_of(layer: Layer) -> Geometry:
         return Geometry(kernel, {"rows": total // max(columns, 1), "columns": columns, "flops": total * 12}, layer.variant)
     if name in VIEWS:
         return Geometry("view", {"elements": total, "flops": 0})
+    if name == BRANCHING:
+        return Geometry("control", {"elements": total, "flops": 0}, layer.variant)
     if name in SHAPES:
         return Geometry("control", {"elements": total, "flops": 0}, "shape")
     if name in MOVEMENTS:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..ir.diagnostics import Diagnostic
 from ..lowering.backend import E_LOAD
-from .measure_layers import Layer, Operand, schedule_of_layers
+from .measure_layers import BRANCHING, Layer, Operand, geometry_of, multiplications, schedule_of_layers
 from .measure_subject import Subject
+from .tflite_bodies import CONTROL, Body, BodyOperator, bodies_of
 
 _TYPES = {"float32": "f32", "float16": "f16", "int8": "i8", "uint8": "u8", "int32": "i32", "int64": "i64", "bool": "bool", "int16": "i16"}
 
@@ -47,32 +48,70 @@ def tflite_subject(path: str | Path, feeds: Sequence[Any], threads: int = 1, xnn
     except (RuntimeError, ValueError) as error:
         raise Diagnostic(E_LOAD, "LiteRT does not load the model", str(path), notes=[str(error)[:2000]]) from error
     outputs = [f"t{d['index']}" for d in interpreter.get_output_details()]
-    schedule = schedule_of_layers(interpreter_layers(interpreter), outputs)
+    schedule = schedule_of_layers(interpreter_layers(interpreter, path), outputs)
     return Subject(interpreter.invoke, schedule, {}, None, interpreter, len(outputs))
 
 
-def interpreter_layers(interpreter: Any) -> list[Layer]:
-    """The operators in the order of execution; those that a delegate took stand as themselves."""
+def interpreter_layers(interpreter: Any, path: str | Path) -> list[Layer]:
+    """The operators in the order of execution; those that a delegate took stand as themselves. Of branches the heavier one is listed, of
+    loops the body, with the number of its runs."""
     tensors: dict[int, Mapping[str, Any]] = {d["index"]: d for d in interpreter.get_tensor_details()}
-    operators = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
-    made = {int(i) for op in operators for i in op["outputs"]} | {d["index"] for d in interpreter.get_input_details()}
+    listed = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
+    made = {int(i) for op in listed for i in op["outputs"]} | {d["index"] for d in interpreter.get_input_details()}
+    operands = {i: _operand(detail, i not in made) for i, detail in tensors.items()}
+    names = {i: str(detail["name"]) for i, detail in tensors.items()}
+    bodies = bodies_of(path) if any(op["op_name"] in CONTROL for op in listed) else ()
+    main = iter(bodies[0].operators if bodies else ())
     layers: list[Layer] = []
-    for op in operators:
-        inputs = tuple(_operand(tensors[int(i)], int(i) not in made) for i in op["inputs"] if int(i) in tensors)
-        outputs = tuple(_operand(tensors[int(i)], False) for i in op["outputs"] if int(i) in tensors)
-        kind = str(op["op_name"])
-        if kind == "TRANSPOSE_CONV" and len(inputs) > 2:
-            inputs = (inputs[2], inputs[1], *inputs[3:])
-        stride = 1
-        if kind.endswith("CONV_2D") and len(inputs) > 1 and len(outputs[0].shape) == 4:
-            before, after = inputs[0].shape[1:3], outputs[0].shape[1:3]
-            stride = max(round(before[0] / max(after[0], 1)), 1) * max(round(before[1] / max(after[1], 1)), 1)
-        groups = _groups(kind, inputs)
-        name = str(tensors[int(op["outputs"][0])]["name"]) if len(op["outputs"]) else kind
-        variant = "" if kind.endswith(("CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")) else kind.lower()
-        extra = {"taps": _taps(inputs, outputs)} if kind.endswith("POOL_2D") else {}
-        layers.append(Layer(name, kind, inputs, outputs, (name,), True, groups, variant, stride, extra))
+    for op in listed:
+        inner = next(main, None)
+        kind, ends = str(op["op_name"]), [[int(i) for i in op[side] if int(i) in operands] for side in ("inputs", "outputs")]
+        layers += _layers(kind, *ends, operands, names, inner, bodies, 1)
     return layers
+
+
+def _layers(
+    kind: str,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    operands: Mapping[int, Operand],
+    names: Mapping[int, str],
+    flow: BodyOperator | None,
+    bodies: Sequence[Body],
+    count: int,
+) -> list[Layer]:
+    """An operator, and what runs inside of it."""
+    given, results = tuple(operands[i] for i in inputs), tuple(operands[i] for i in outputs)
+    name = names[outputs[0]] if outputs else kind
+    if kind in CONTROL and flow is not None and flow.bodies:
+        runs = count * flow.trips
+        candidates = [_body_layers(index, bodies, runs) for index in flow.bodies]
+        head = Layer(name, BRANCHING, given, results, (name,), True, variant=kind.lower(), count=runs)
+        return [head, *max(candidates, key=_work)]
+    if kind == "TRANSPOSE_CONV" and len(given) > 2:
+        given = (given[2], given[1], *given[3:])
+    stride = 1
+    if kind.endswith("CONV_2D") and len(given) > 1 and len(results[0].shape) == 4:
+        before, after = given[0].shape[1:3], results[0].shape[1:3]
+        stride = max(round(before[0] / max(after[0], 1)), 1) * max(round(before[1] / max(after[1], 1)), 1)
+    variant = "" if kind.endswith(("CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")) else kind.lower()
+    extra = {"taps": _taps(given, results)} if kind.endswith("POOL_2D") else {}
+    return [Layer(name, kind, given, results, (name,), True, _groups(kind, given), variant, stride, extra, count)]
+
+
+def _body_layers(index: int, bodies: Sequence[Body], count: int) -> list[Layer]:
+    body = bodies[index]
+    operands = {i: Operand(f"s{index}t{i}", t.shape, t.dtype, t.constant) for i, t in enumerate(body.tensors)}
+    names = {i: t.name or f"s{index}t{i}" for i, t in enumerate(body.tensors)}
+    found: list[Layer] = []
+    for op in body.operators:
+        ends = [[i for i in side if i in operands] for side in (op.inputs, op.outputs)]
+        found += _layers(op.kind, *ends, operands, names, op, bodies, count)
+    return found
+
+
+def _work(layers: Sequence[Layer]) -> int:
+    return sum(multiplications(geometry_of(layer)) * layer.count for layer in layers) + len(layers)
 
 
 def _groups(kind: str, inputs: Sequence[Operand]) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import __version__
 from ..ir.diagnostics import Diagnostic, code, did_you_mean
 from .console import emit, table
 from .progress import stepping
@@ -58,7 +59,8 @@ def setting_of(backend: str, threads: int) -> dict[str, Any]:
         found = version(package)
     except PackageNotFoundError as error:
         raise Diagnostic(E_BACKEND, f"{package} is not installed", hint=f"pip install edgec[{backend}]") from error
-    return {"backend": backend, package: found, "threads": threads, "processor": processor_name()}
+    lowering = {"edgec": __version__} if backend == "tflite" else {}  # graphs run in the form that our lowering gives them
+    return {"backend": backend, package: found, "threads": threads, "processor": processor_name(), **lowering}
 
 
 def load_model(backend: str, source: Path | bytes, feeds: Mapping[str, Any], threads: int, level: str) -> Subject:

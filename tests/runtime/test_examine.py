@@ -132,7 +132,7 @@ def test_why_the_clock_is_not_set(sysfs: Path) -> None:
 def test_shares_follow_from_ratios(monkeypatch: pytest.MonkeyPatch, sysfs: Path) -> None:
     """Both methods, with made-up slowdowns in place of measured ones."""
     answers: Iterator[dict] = iter([{"a": 1.45, "b": 1.05, STREAM: 1.5, STEADY: 1.0}, {"a": 1.1, "b": 1.9, STREAM: 1.2, STEADY: 2.0}])
-    monkeypatch.setattr(examination, "_ratios", lambda *_: next(answers))
+    monkeypatch.setattr(examination._Experiment, "_ratios", lambda *_: next(answers))
     monkeypatch.setattr(examination, "Pressure", lambda *_: Pressure([], SMALL))
     monkeypatch.setattr(examination, "core_clock", lambda cores: core_clock(cores, sysfs))
     monkeypatch.setattr(examination, "stream_bytes", lambda: SMALL)
