@@ -143,7 +143,7 @@ def test_shares_follow_from_ratios(monkeypatch: pytest.MonkeyPatch, sysfs: Path)
 
 
 def test_disturbances_without_effect_are_no_methods(monkeypatch: pytest.MonkeyPatch, sysfs: Path) -> None:
-    monkeypatch.setattr(examination, "_ratios", lambda *_: {"a": 1.0, STREAM: 1.03, STEADY: 1.0})
+    monkeypatch.setattr(examination._Experiment, "_ratios", lambda *_: {"a": 1.0, STREAM: 1.03, STEADY: 1.0})
     monkeypatch.setattr(examination, "Pressure", lambda *_: Pressure([], SMALL))
     monkeypatch.setattr(examination, "core_clock", lambda cores: core_clock(cores, sysfs))
     monkeypatch.setattr(examination, "stream_bytes", lambda: SMALL)
