@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,7 @@ from ..ir.diagnostics import Diagnostic
 from ..lowering.backend import E_LOAD
 from .measure_layers import BRANCHING, Layer, Operand, geometry_of, multiplications, schedule_of_layers
 from .measure_subject import Subject
-from .tflite_bodies import CONTROL, Body, BodyOperator, bodies_of
-
-_TYPES = {"float32": "f32", "float16": "f16", "int8": "i8", "uint8": "u8", "int32": "i32", "int64": "i64", "bool": "bool", "int16": "i16"}
+from .tflite_bodies import CONTROL, TYPES, Body, BodyOperator, bodies_of
 
 
 def tflite_subject(path: str | Path, feeds: Sequence[Any], threads: int = 1, xnnpack: bool = True) -> Subject:
@@ -62,51 +61,52 @@ def interpreter_layers(interpreter: Any, path: str | Path) -> list[Layer]:
     names = {i: str(detail["name"]) for i, detail in tensors.items()}
     bodies = bodies_of(path) if any(op["op_name"] in CONTROL for op in listed) else ()
     main = iter(bodies[0].operators if bodies else ())
+    place = _Place(operands, names, bodies)
     layers: list[Layer] = []
     for op in listed:
+        inputs, outputs = (tuple(int(i) for i in op[side] if int(i) in operands) for side in ("inputs", "outputs"))
         inner = next(main, None)
-        kind, ends = str(op["op_name"]), [[int(i) for i in op[side] if int(i) in operands] for side in ("inputs", "outputs")]
-        layers += _layers(kind, *ends, operands, names, inner, bodies, 1)
+        layers += place.layers(str(op["op_name"]), inputs, outputs, inner if inner is not None and inner.bodies else None)
     return layers
 
 
-def _layers(
-    kind: str,
-    inputs: Sequence[int],
-    outputs: Sequence[int],
-    operands: Mapping[int, Operand],
-    names: Mapping[int, str],
-    flow: BodyOperator | None,
-    bodies: Sequence[Body],
-    count: int,
-) -> list[Layer]:
-    """An operator, and what runs inside of it."""
-    given, results = tuple(operands[i] for i in inputs), tuple(operands[i] for i in outputs)
-    name = names[outputs[0]] if outputs else kind
-    if kind in CONTROL and flow is not None and flow.bodies:
-        runs = count * flow.trips
-        candidates = [_body_layers(index, bodies, runs) for index in flow.bodies]
-        head = Layer(name, BRANCHING, given, results, (name,), True, variant=kind.lower(), count=runs)
-        return [head, *max(candidates, key=_work)]
-    if kind == "TRANSPOSE_CONV" and len(given) > 2:
-        given = (given[2], given[1], *given[3:])
-    stride = 1
-    if kind.endswith("CONV_2D") and len(given) > 1 and len(results[0].shape) == 4:
-        before, after = given[0].shape[1:3], results[0].shape[1:3]
-        stride = max(round(before[0] / max(after[0], 1)), 1) * max(round(before[1] / max(after[1], 1)), 1)
-    variant = "" if kind.endswith(("CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")) else kind.lower()
-    extra = {"taps": _taps(given, results)} if kind.endswith("POOL_2D") else {}
-    return [Layer(name, kind, given, results, (name,), True, _groups(kind, given), variant, stride, extra, count)]
+@dataclass(frozen=True)
+class _Place:
+    """A subgraph: its tensors by index, their names, all subgraphs of the file, and how often it runs."""
+
+    operands: Mapping[int, Operand]
+    names: Mapping[int, str]
+    bodies: Sequence[Body]
+    count: int = 1
+
+    def layers(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], flow: BodyOperator | None) -> list[Layer]:
+        """An operator, and what runs inside of it."""
+        given, results = tuple(self.operands[i] for i in inputs), tuple(self.operands[i] for i in outputs)
+        name = self.names[outputs[0]] if outputs else kind
+        if flow is not None:
+            runs = self.count * flow.trips
+            candidates = [_body_layers(index, self.bodies, runs) for index in flow.bodies]
+            head = Layer(name, BRANCHING, given, results, (name,), True, variant=kind.lower(), count=runs)
+            return [head, *max(candidates, key=_work)]
+        if kind == "TRANSPOSE_CONV" and len(given) > 2:
+            given = (given[2], given[1], *given[3:])
+        stride = 1
+        if kind.endswith("CONV_2D") and len(given) > 1 and len(results[0].shape) == 4:
+            before, after = given[0].shape[1:3], results[0].shape[1:3]
+            stride = max(round(before[0] / max(after[0], 1)), 1) * max(round(before[1] / max(after[1], 1)), 1)
+        variant = "" if kind.endswith(("CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")) else kind.lower()
+        extra = {"taps": _taps(given, results)} if kind.endswith("POOL_2D") else {}
+        return [Layer(name, kind, given, results, (name,), True, _groups(kind, given), variant, stride, extra, self.count)]
 
 
 def _body_layers(index: int, bodies: Sequence[Body], count: int) -> list[Layer]:
     body = bodies[index]
     operands = {i: Operand(f"s{index}t{i}", t.shape, t.dtype, t.constant) for i, t in enumerate(body.tensors)}
-    names = {i: t.name or f"s{index}t{i}" for i, t in enumerate(body.tensors)}
+    place = _Place(operands, {i: t.name or f"s{index}t{i}" for i, t in enumerate(body.tensors)}, bodies, count)
     found: list[Layer] = []
     for op in body.operators:
-        ends = [[i for i in side if i in operands] for side in (op.inputs, op.outputs)]
-        found += _layers(op.kind, *ends, operands, names, op, bodies, count)
+        inputs, outputs = (tuple(i for i in side if i in operands) for side in (op.inputs, op.outputs))
+        found += place.layers(op.kind, inputs, outputs, op if op.bodies else None)
     return found
 
 
@@ -126,5 +126,5 @@ def _taps(inputs: Sequence[Operand], outputs: Sequence[Operand]) -> int:
 
 
 def _operand(detail: Mapping[str, Any], constant: bool) -> Operand:
-    kind = _TYPES.get(np.dtype(detail["dtype"]).name if detail["dtype"] is not np.bytes_ else "", "f32")
+    kind = TYPES.get(np.dtype(detail["dtype"]).name if detail["dtype"] is not np.bytes_ else "", "f32")
     return Operand(f"t{detail['index']}", tuple(int(n) for n in detail["shape"]), kind, constant)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 ASSUMED_TRIPS = 16  # of a loop whose end only the data decide
 CONTROL = ("IF", "WHILE")
+TYPES = {"float32": "f32", "float16": "f16", "int8": "i8", "uint8": "u8", "int32": "i32", "int64": "i64", "bool": "bool", "int16": "i16"}
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,6 @@ def bodies_of(path: str | Path) -> tuple[Body, ...]:
     return tuple(_body(model, model.Subgraphs(i), names, types) for i in range(model.SubgraphsLength()))
 
 
-@cache
-def _short() -> dict[str, str]:
-    return {"float32": "f32", "float16": "f16", "int8": "i8", "uint8": "u8", "int32": "i32", "int64": "i64", "bool": "bool", "int16": "i16"}
-
-
 def _body(model: Any, graph: Any, names: dict[int, str], types: dict[int, str]) -> Body:
     tensors = []
     for i in range(graph.TensorsLength()):
@@ -73,7 +68,7 @@ def _body(model: Any, graph: Any, names: dict[int, str], types: dict[int, str]) 
         shape = tuple(max(int(n), 1) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
         name = (tensor.Name() or b"").decode("utf-8", "replace")
         filled = model.Buffers(tensor.Buffer()).DataLength() > 0
-        tensors.append(BodyTensor(name, shape, _short().get(types.get(tensor.Type(), ""), "f32"), filled))
+        tensors.append(BodyTensor(name, shape, TYPES.get(types.get(tensor.Type(), ""), "f32"), filled))
     operators = []
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
