@@ -33,6 +33,8 @@ SPLIT = frozenset((DType.FLOAT, DType.INT8, DType.INT16, DType.INT32, DType.INT6
 GREATEST_RANK = 8
 GREATEST_JOINED_RANK = 6  # of XNNPACK
 GREATEST_SPLIT = 4  # parts that XNNPACK splits into
+GREATEST_PRODUCT_RANK = 5  # of products that XNNPACK broadcasts
+MOST_ONES = 4096  # elements of a constant that repeats a tensor
 
 
 def _shape_of(node: Node) -> tuple[Value | None, bool]:
@@ -254,12 +256,30 @@ def expand(e: Emitter, node: Node) -> None:
     x, shape = node.inputs
     assert x is not None and shape is not None
     target = sizes(node.output)
+    ones = _ones(e, e.operand(x), target)
+    if ones is not None:
+        e.op("MUL", [e.operand(x), e.constant(ones)], [e.result(node.output)], fusedActivationFunction=0)
+        return
     if None not in target:
         vector = e.ints([d for d in target if d is not None])
     else:
         known = e.shape_vector(node.output.tensor.shape or ())
         vector = _broadcast_shape(e, e.operand(x), shape, node.output.rank) if known is None else known
     e.op("BROADCAST_TO", [e.operand(x), vector], [e.result(node.output)], version=2)
+
+
+def _ones(e: Emitter, x: int, target: Sequence[int | None]) -> np.ndarray | None:
+    """Ones that repeat a tensor of floats where they are multiplied with it; None where BROADCAST_TO has to do it.
+
+    BROADCAST_TO computes every index by itself: 64 x 49 x 49 elements twice take 7 ms, the product of XNNPACK 0.02.
+    """
+    shape = e.shape(x)
+    if e.dtype(x) is not DType.FLOAT or None in shape or None in target or len(target) > GREATEST_PRODUCT_RANK:
+        return None
+    known = [n for n in target if n is not None]
+    own = [1] * (len(known) - len(shape)) + [n for n in shape if n is not None]
+    ones = [n if o == 1 else 1 for o, n in zip(own, known, strict=True)]
+    return np.ones(ones, np.float32) if 0 not in known and math.prod(ones) <= MOST_ONES else None
 
 
 def _broadcast_shape(e: Emitter, x: int, shape: Value, rank: int | None) -> int:
