@@ -1,4 +1,4 @@
-"""Repetition along dimensions of one element: a product with ones, where LiteRT's own operator would be slow."""
+"""Repetition and mirrors without the operators of LiteRT that compute an index per element."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import pytest
 from edgec.ir.dims import symbol
 from edgec.ir.dtypes import DType
 from edgec.ir.graph import Graph, int64s
+from edgec.ir.interpreter import interpret
 from edgec.ir.model import Model
+from edgec.ir.ops.concat import Pad
 from edgec.ir.ops.reshape import Expand
 from edgec.ir.types import TensorType
 
@@ -44,3 +46,17 @@ def test_what_ones_cannot_do_is_left_to_broadcast_to(tmp_path) -> None:
     assert "BROADCAST_TO" in operators_and_result(tmp_path / "a", (2, 1, 4), (2, 3, 4), DType.INT32)
     assert "BROADCAST_TO" in operators_and_result(tmp_path / "b", (3, 1), (3, 5000))
     assert "BROADCAST_TO" in operators_and_result(tmp_path / "c", (2, 1, 4), (2, 3, 4), declared=(symbol("n"), 1, 4))
+
+
+@pytest.mark.parametrize("pads", [(0, 1, 2, 0, 0, 3, 0, 0), (0, 0, 0, 2, 0, 0, 0, 3), (0, 0, 4, 0, 0, 0, 4, 0), (1, -1, 0, 0, 0, 2, -1, 0)])
+def test_mirrors_are_slices_backwards(pads, tmp_path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.FLOAT, (2, 5, 6, 7)))
+    graph.set_outputs([graph.add(Pad(mode="reflect"), x, int64s(pads))], ["y"])
+    bundle = edgec.compile(Model(graph), target="tflite", output=tmp_path / "bundle")
+    names = [op["op_name"] for op in Interpreter(str(tmp_path / "bundle" / "model.tflite"))._get_ops_details()]
+    feed = np.random.default_rng(5).standard_normal((2, 5, 6, 7)).astype(np.float32)
+    assert "MIRROR_PAD" not in names
+    np.testing.assert_array_equal(bundle.run({"x": feed})["y"], interpret(graph, {"x": feed})["y"])
