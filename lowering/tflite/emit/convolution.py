@@ -98,7 +98,7 @@ def convolution(e: Emitter, node: Node) -> None:
     if len(shape) == 3:
         window, source = window.in_two_dimensions(), as_image(e, source)
     target = Target(e, e.activated(node), output_sizes(window, e.shape(source)[1:-1]), count)
-    source = padded(e, source, window.begins, window.ends)
+    source = padded(e, source, window.begins, window.ends, for_convolution=True)
     window = replace(window, begins=(0, 0), ends=(0, 0))
     widens = _widens(op, weight, bias) and e.shape(target.tensor).count(None) <= 1
     factor = widening_of(window, e.shape(source)[1:-1], count) if widens else 1
@@ -163,7 +163,7 @@ def window_options(window: Window) -> dict[str, Any]:
 def _volume(e: Emitter, node: Node, window: Window, shape: Sequence[int]) -> None:
     op, x, weight = node.op, node.inputs[0], node.inputs[1]
     assert isinstance(op, ChannelsLastConv) and x is not None and weight is not None
-    source = padded(e, e.operand(x), window.begins, window.ends)
+    source = padded(e, e.operand(x), window.begins, window.ends, for_convolution=True)
     result, code = e.activated(node)
     options = {
         "padding": window.code,

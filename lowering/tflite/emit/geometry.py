@@ -137,7 +137,7 @@ def output_sizes(window: Window, spatial: Sizes) -> list[int | None]:
     return result
 
 
-def padded(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], fill: float | None = None) -> int:
+def padded(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], fill: float | None = None, for_convolution: bool = False) -> int:
     """The spatial axes of ``[batch, *spatial, channels]`` padded (cropped where negative), with zeros or ``fill``."""
     if any(p < 0 for p in (*begins, *ends)):
         x = cropped(e, x, [max(-p, 0) for p in begins], [max(-p, 0) for p in ends])
@@ -146,7 +146,7 @@ def padded(e: Emitter, x: int, begins: Sequence[int], ends: Sequence[int], fill:
         return x
     widths = [(0, 0), *((int(b), int(a)) for b, a in zip(begins, ends, strict=True)), (0, 0)]
     y = e.like(x, [n if n is None else n + before + after for n, (before, after) in zip(e.shape(x), widths, strict=True)])
-    pad_into(e, x, widths, y, None if fill is None else e.number(fill, e.dtype(x)))
+    pad_into(e, x, widths, y, None if fill is None else e.number(fill, e.dtype(x)), not for_convolution)
     return y
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
+from ....ir.ops.channels_last import ChannelsLastConv
 from ....ir.ops.concat import Pad
 from ...backend import Verdict
 from ..emitter import Emitter
@@ -114,7 +115,9 @@ def part(e: Emitter, tensor: int, axis: int, start: int, stop: int | None, lengt
 
 
 def _constant(e: Emitter, node: Node, tensor: int, widths: Widths) -> None:
-    pad_into(e, tensor, widths, e.result(node.output), _fill(e, node.operand(2)))
+    users = [user for user, _ in node.output.uses]
+    convolved = len(users) == 1 and isinstance(users[0], Node) and isinstance(users[0].op, ChannelsLastConv)
+    pad_into(e, tensor, widths, e.result(node.output), _fill(e, node.operand(2)), not convolved)
 
 
 def _fill(e: Emitter, value: Value | None) -> int | None:

@@ -17,7 +17,7 @@ FEWEST = 512
 Widths = Sequence[tuple[int, int]]
 
 
-def pad_into(e: Emitter, x: int, widths: Widths, y: int, fill: int | None = None) -> None:
+def pad_into(e: Emitter, x: int, widths: Widths, y: int, fill: int | None = None, merge: bool = True) -> None:
     """Write a tensor with more elements around it.
 
     Args:
@@ -26,8 +26,9 @@ def pad_into(e: Emitter, x: int, widths: Widths, y: int, fill: int | None = None
         widths: what is added before and after each dimension.
         y: the result.
         fill: a scalar; zero when None.
+        merge: whether short runs are merged; not for a convolution that follows, into which XNNPACK takes the zeros around an image.
     """
-    shape, merged = merged_dimensions(e.shape(x), widths)
+    shape, merged = merged_dimensions(e.shape(x), widths, merge=merge)
     if len(shape) == len(widths):
         _write(e, x, merged, y, fill)
         return
@@ -37,7 +38,9 @@ def pad_into(e: Emitter, x: int, widths: Widths, y: int, fill: int | None = None
     e.reshape_into(inner, y, e.shape(y))
 
 
-def merged_dimensions(shape: Sequence[int | None], widths: Widths, most: int = 5) -> tuple[list[int | None], list[tuple[int, int]]]:
+def merged_dimensions(
+    shape: Sequence[int | None], widths: Widths, most: int = 5, merge: bool = True
+) -> tuple[list[int | None], list[tuple[int, int]]]:
     """Shape and widths with short runs taken as parts of the dimension before them, and few enough dimensions as far as that is possible.
 
     >>> merged_dimensions((1, 224, 224, 3), ((0, 0), (1, 1), (2, 0), (0, 0)))
@@ -48,7 +51,7 @@ def merged_dimensions(shape: Sequence[int | None], widths: Widths, most: int = 5
     sizes, kept = list(shape), list(widths)
     last = max((axis for axis, width in enumerate(widths) if width != (0, 0)), default=len(shape) - 1)
     inside = sizes[last:]
-    if last < len(shape) - 1 and sizes.count(None) <= 1 and None not in inside:
+    if merge and last < len(shape) - 1 and sizes.count(None) <= 1 and None not in inside:
         known = [n for n in inside if n is not None]
         run = prod(known[1:])
         before, after = kept[last]

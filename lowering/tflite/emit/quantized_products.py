@@ -153,7 +153,7 @@ def convolution(e: QuantizedEmitter, node: Node) -> None:
     if len(shape) == 3:
         window, source = window.in_two_dimensions(), as_image(e, source)
     target = Target(e, e.activated(node), output_sizes(window, e.shape(source)[1:-1]), shape[0])
-    source = padded(e, source, window.begins, window.ends)
+    source = padded(e, source, window.begins, window.ends, for_convolution=True)
     depthwise = op.group == channels and op.group > 1
     array = stored.signed().reshape(shape if len(shape) == 4 else (*shape[:2], 1, shape[2]))
     array = array.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
