@@ -85,7 +85,7 @@ def test_what_bounds_it_or_why_that_is_not_known(edgec: Run) -> None:
 def test_the_text_says_how_it_was_found(edgec: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With made-up slowdowns: the product waits for memory a tenth of its time."""
     ratios = {1: 1.05, 2: 1.05, examine.STREAM: 1.5, examine.STEADY: 1.0}
-    monkeypatch.setattr(examine, "_ratios", lambda *_: ratios)
+    monkeypatch.setattr(examine._Experiment, "_ratios", lambda *_: ratios)
     monkeypatch.setattr("edgec.runtime.pressure.place", lambda threads: place(1, (0, 9)))
     monkeypatch.setattr("edgec.runtime.pressure.bound_to", lambda cores: nullcontext())
     monkeypatch.setattr(examine, "Pressure", lambda *_: nullcontext())

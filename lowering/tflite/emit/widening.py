@@ -27,7 +27,7 @@ def widening_of(window: Window, spatial: tuple[object, ...], filters: int) -> in
         filters: how many.
 
     >>> widening_of(Window((3, 3), (1, 1), (1, 1), "SAME", (0, 0), (0, 0)), (32, 32), 1)
-    8
+    16
     >>> widening_of(Window((3, 3), (1, 1), (1, 1), "SAME", (0, 0), (0, 0)), (32, 32), 8)
     1
     """
