@@ -163,6 +163,9 @@ def test_the_references_run_on_one_and_on_several_threads(monkeypatch: pytest.Mo
         assert all(value > 0 for value in found.facts[PRESSURE].values())
 
 
+CLEAR = 1.3  # how much longer a stream takes under pressure before a single cycle tells compute from memory
+
+
 @pytest.mark.skipif(not place(1).press, reason=f"ground truth on this machine: {place(1).reason}")
 def test_the_machine_agrees_with_what_kernels_are_made_of(tmp_path: Path) -> None:
     """A large product is bound by compute, a copy that no cache holds by memory: H2 on the host."""
@@ -172,17 +175,17 @@ def test_the_machine_agrees_with_what_kernels_are_made_of(tmp_path: Path) -> Non
     from edgec.runtime.bundle_subject import bundle_subject
     from edgec.runtime.synthesize import synthesize_feeds
 
-    placement = place(1)
+    placement, found, bounds = place(1), None, {}
     with bound_to(placement.work):
         runs = {}
         for name in ("gemm", "memcpy"):
             model = probe_model(name, caches()[-1][1], real=True)
             bundle = compile_with(model, Settings(target="ort", passes="dead-code"), tmp_path / name).bundle
             runs[name] = bundle_subject(bundle, synthesize_feeds(model, dims={"batch": 1})[0]).run
-        for _ in range(3):  # other programs may disturb an attempt
+        for _ in range(4):
             found = examine(runs, placement, 1, cycles=1)
-            if PRESSURE not in found.methods:
-                continue
+            if PRESSURE not in found.methods or found.facts[PRESSURE]["stream"] < CLEAR:
+                continue  # other programs press on the memory in the calm rounds, too: nothing can be said
             bounds = {}
             for name, share in found.shares.items():
                 slopes = measured_elasticity(share.memory, share.core, 0.0, 1.0)
@@ -190,6 +193,7 @@ def test_the_machine_agrees_with_what_kernels_are_made_of(tmp_path: Path) -> Non
                 bounds[name] = slopes.bound
             if bounds == {name: PROBES[name].truth for name in runs}:
                 return
-    if PRESSURE not in found.methods:
-        pytest.skip(found.reasons[PRESSURE])
+    assert found is not None
+    if not bounds:
+        pytest.skip(found.reasons.get(PRESSURE, f"other programs use the memory: {found.facts}"))
     pytest.fail(f"found {bounds}: {found.facts}, {found.shares}")
