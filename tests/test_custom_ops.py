@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,7 +39,9 @@ def expected() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
-    """Forget what a test registers."""
+    """Forget what a test registers, but not the rules of targets, which are registered once in a process, when they are first used."""
+    for target in ("openvino", "tflite", "coreml", "tensorrt"):
+        import_module(f"edgec.lowering.{target}.rewrites")
     kept = dict(OPS), dict(CUSTOM_OPS), dict(RULES)
     yield
     for registry, before in zip((OPS, CUSTOM_OPS, RULES), kept, strict=True):
