@@ -315,3 +315,24 @@ def test_responses_are_products_with_a_band_where_roots_give_the_exponent() -> N
     assert operators(0.75, 64) == ["MUL", "CONV_2D", "RSQRT", "SQRT", "MUL", "MUL"]
     assert operators(0.75, 192) == ["RESHAPE", "MUL", "CONV_2D", "RSQRT", "SQRT", "MUL", "MUL", "RESHAPE"]
     assert operators(0.6, 64) == operators(0.75, 1024) == ["LOCAL_RESPONSE_NORMALIZATION"]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilations", "strides", "extra"),
+    [((2, 2), (1, 1), (2, 2), (0, 0)), ((2, 2), (2, 2), (3, 3), (0, 0)), ((1, 2), (1, 1), (1, 2), (0, 0)), ((1, 1), (1, 1), (2, 2), (1, 1)),
+     ((3,), (1,), (3,), (0,)), ((2,), (2,), (3,), (0,))],
+)  # fmt: skip
+def test_windows_that_lie_side_by_side_are_positions_of_a_pointwise_convolution(kernel, dilations, strides, extra) -> None:
+    generator = np.random.default_rng(len(kernel))
+    graph = Graph()
+    shape = (2, *(4, 5)[: len(kernel)], 3)
+    x = graph.add_input("x", TensorType(DType.FLOAT, shape))
+    weight = constant(generator.standard_normal((3, 4, *kernel)).astype(np.float32), "w")
+    op = channels_last_form(ConvTranspose(strides=strides, dilations=dilations, output_padding=extra))
+    graph.set_outputs([graph.add(op, x, weight, constant(generator.standard_normal(4).astype(np.float32), "b"))], ["y"])
+    flat = FlatModel("test")
+    Emitter(flat).run(graph)
+    assert "TRANSPOSE_CONV" not in [o.name for o in flat.subgraphs[0].operators]
+    feed = generator.standard_normal(shape).astype(np.float32)
+    for xnnpack in (True, False):
+        np.testing.assert_allclose(run_litert(graph, [feed], xnnpack), interpret(graph, {"x": feed})["y"], rtol=1e-4, atol=1e-4)

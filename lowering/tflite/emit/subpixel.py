@@ -15,6 +15,7 @@ from ..registry import emits, first_of
 from .convolution import Target, static_weight, window_options
 from .geometry import Window, as_image
 from .spread import Spread, apart, known_spread, spread_at
+from .transposed_convolution import spread_filters
 
 POINT = Window((1, 1), (1, 1), (1, 1), "VALID", (0, 0), (0, 0))
 
@@ -24,12 +25,11 @@ def subpixel_convolution(e: Emitter, node: Node) -> None:
     """CONV_2D to all positions of a window, then DEPTH_TO_SPACE, or RESHAPE where windows extend along rows only."""
     x, weight, bias, found = node.inputs[0], node.inputs[1], node.operand(2), spread_at(node)
     assert isinstance(found, Spread) and x is not None and weight is not None and weight.data is not None
-    array = weight.data.numpy()
-    channels, filters = array.shape[:2]
-    source = as_image(e, e.operand(x)) if array.ndim == 3 else e.operand(x)
+    wide = spread_filters(node, found, weight.data.numpy())
+    channels, filters = wide.shape[:2]
+    source = as_image(e, e.operand(x)) if wide.ndim == 3 else e.operand(x)
     height, width = found.kernel if len(found.kernel) == 2 else (1, found.kernel[0])
-    wide = np.zeros((channels, filters, height, width), array.dtype)
-    wide[:, :, : array.shape[-2] if array.ndim == 4 else 1, : array.shape[-1]] = array if array.ndim == 4 else array[:, :, None]
+    wide = wide.reshape(channels, filters, height, width)
     kernel = e.constant(np.ascontiguousarray(wide.transpose(2, 3, 1, 0).reshape(-1, 1, 1, channels)), weight.name)
     offsets = np.zeros(filters, np.float32) if bias is None or bias.data is None else bias.data.numpy()
     batch, rows, columns, _ = e.shape(source)
