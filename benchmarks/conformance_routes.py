@@ -245,6 +245,7 @@ def route_edgec_portable(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
 
 
 def _edgec_bundle(target: str, model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
+    """edgec compiles for a target and runs the bundle; packages for Core ML are evaluated operator by operator."""
     import edgec
 
     with _diagnostic_is_refusal():
@@ -254,28 +255,12 @@ def _edgec_bundle(target: str, model: bytes, feeds: Feeds, folder: Path) -> list
     return [outputs[value.name] for value in onnx.load_from_string(model).graph.output]
 
 
-@route("edgec-ort")
-def route_edgec_ort(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
-    """edgec compiles for target ``ort`` and runs the bundle."""
-    return _edgec_bundle("ort", model, feeds, folder)
+def _bundle_route(target: str) -> Route:
+    return lambda model, feeds, folder: _edgec_bundle(target, model, feeds, folder)
 
 
-@route("edgec-openvino")
-def route_edgec_openvino(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
-    """edgec compiles for target ``openvino`` and runs the bundle."""
-    return _edgec_bundle("openvino", model, feeds, folder)
-
-
-@route("edgec-coreml")
-def route_edgec_coreml(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
-    """Compiled by edgec for Core ML, its package evaluated operator by operator."""
-    return _edgec_bundle("coreml", model, feeds, folder)
-
-
-@route("edgec-tflite")
-def route_edgec_tflite(model: bytes, feeds: Feeds, folder: Path) -> list[Any]:
-    """edgec emits a .tflite file and runs it in LiteRT."""
-    return _edgec_bundle("tflite", model, feeds, folder)
+for _name in ("ort", "openvino", "coreml", "tflite"):
+    ROUTES[f"edgec-{_name}"] = _bundle_route(_name)
 
 
 @route("edgec-tensorrt")

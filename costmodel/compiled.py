@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -138,22 +139,14 @@ def _exchanges(schedule: Schedule) -> list[bool]:
 
 def _loops(schedule: Schedule) -> list[tuple[Index, Index]]:
     """Of every row of kernels that run several times: the positions of their accesses, and the tensors that they touch."""
+    kernels = schedule.kernels
+    starts = np.cumsum([0, *(len(kernel.accesses) for kernel in kernels)])
     found: list[tuple[Index, Index]] = []
-    accesses: list[int] = []
-    tensors: set[int] = set()
-    position, before = 0, None
-    for kernel in [*schedule.kernels, None]:
-        count = kernel.count if kernel is not None else None
-        if accesses and count != before:
-            found.append((np.array(accesses, np.intp), np.array(sorted(tensors), np.intp)))
-            accesses, tensors = [], set()
-        before = count
-        if kernel is None:
-            break
-        if not (type(count) is int and count <= 1):
-            accesses += range(position, position + len(kernel.accesses))
-            tensors |= {a.tensor for a in kernel.accesses}
-        position += len(kernel.accesses)
+    for count, members in groupby(range(len(kernels)), key=lambda i: kernels[i].count):
+        inside = list(members)
+        tensors = sorted({access.tensor for i in inside for access in kernels[i].accesses})
+        if tensors and not (type(count) is int and count <= 1):
+            found.append((np.arange(starts[inside[0]], starts[inside[-1] + 1]), np.array(tensors, np.intp)))
     return found
 
 

@@ -101,11 +101,10 @@ class _Place:
 
 def _body_layers(index: int, bodies: Sequence[Body], count: int) -> list[Layer]:
     body = bodies[index]
-    operands = {i: Operand(f"s{index}t{i}", t.shape, t.dtype, t.constant) for i, t in enumerate(body.tensors)}
-    place = _Place(operands, {i: t.name or f"s{index}t{i}" for i, t in enumerate(body.tensors)}, bodies, count)
+    place = _Place(dict(enumerate(body.operands)), dict(enumerate(body.names)), bodies, count)
     found: list[Layer] = []
     for op in body.operators:
-        inputs, outputs = (tuple(i for i in side if i in operands) for side in (op.inputs, op.outputs))
+        inputs, outputs = (tuple(i for i in side if i >= 0) for side in (op.inputs, op.outputs))
         found += place.layers(op.kind, inputs, outputs, op if op.bodies else None)
     return found
 

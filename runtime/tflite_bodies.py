@@ -9,26 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from .measure_layers import Operand
+
 ASSUMED_TRIPS = 16  # of a loop whose end only the data decide
 CONTROL = ("IF", "WHILE")
 TYPES = {"float32": "f32", "float16": "f16", "int8": "i8", "uint8": "u8", "int32": "i32", "int64": "i64", "bool": "bool", "int16": "i16"}
-
-
-@dataclass(frozen=True)
-class BodyTensor:
-    """A tensor of a body.
-
-    Attributes:
-        name: in the file.
-        shape: sizes; 1 for those that are not known.
-        dtype: short name of the element type.
-        constant: whether it is a weight.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    constant: bool
 
 
 @dataclass(frozen=True)
@@ -44,9 +29,10 @@ class BodyOperator:
 
 @dataclass(frozen=True)
 class Body:
-    """A subgraph."""
+    """A subgraph: its tensors, their names in the file, its operators. A size that is not known counts as one."""
 
-    tensors: tuple[BodyTensor, ...]
+    operands: tuple[Operand, ...]
+    names: tuple[str, ...]
     operators: tuple[BodyOperator, ...]
 
 
@@ -58,17 +44,19 @@ def bodies_of(path: str | Path) -> tuple[Body, ...]:
     model: Any = schema.Model.GetRootAs(data, 0)
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    return tuple(_body(model, model.Subgraphs(i), names, types) for i in range(model.SubgraphsLength()))
+    return tuple(_body(model, i, names, types) for i in range(model.SubgraphsLength()))
 
 
-def _body(model: Any, graph: Any, names: dict[int, str], types: dict[int, str]) -> Body:
-    tensors = []
+def _body(model: Any, index: int, names: dict[int, str], types: dict[int, str]) -> Body:
+    graph = model.Subgraphs(index)
+    operands, given = [], []
     for i in range(graph.TensorsLength()):
         tensor = graph.Tensors(i)
         shape = tuple(max(int(n), 1) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-        name = (tensor.Name() or b"").decode("utf-8", "replace")
+        own = f"s{index}t{i}"
+        given.append((tensor.Name() or b"").decode("utf-8", "replace") or own)
         filled = model.Buffers(tensor.Buffer()).DataLength() > 0
-        tensors.append(BodyTensor(name, shape, TYPES.get(types.get(tensor.Type(), ""), "f32"), filled))
+        operands.append(Operand(own, shape, TYPES.get(types.get(tensor.Type(), ""), "f32"), filled))
     operators = []
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
@@ -78,7 +66,7 @@ def _body(model: Any, graph: Any, names: dict[int, str], types: dict[int, str]) 
         bodies = _inner(operator, kind)
         trips = _trips(model, graph, inputs, bodies[0]) if kind == "WHILE" else 1
         operators.append(BodyOperator(kind, inputs, outputs, bodies[1:] if kind == "WHILE" else bodies, trips))
-    return Body(tuple(tensors), tuple(operators))
+    return Body(tuple(operands), tuple(given), tuple(operators))
 
 
 def _ends(operator: Any) -> tuple[tuple[Any, int], tuple[Any, int]]:

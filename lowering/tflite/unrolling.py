@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...passes.decompose.recurrent_steps import HEAVY_LAYER, HEAVY_STEP
 from ...passes.pipeline_text import format_pipeline
 from ..loops import UNROLLED
 
-SPARING = replace(UNROLLED, heavy_iteration=1 << 19, heavy_loop=16 << 20)
+SPARING = replace(UNROLLED, heavy_iteration=HEAVY_STEP, heavy_loop=HEAVY_LAYER)
 UNROLL = format_pipeline([SPARING])
 """The pass in pipeline text."""

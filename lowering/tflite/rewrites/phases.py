@@ -49,11 +49,11 @@ def _phase_of(value: Value | None) -> tuple[Value | None, int, Phase]:
     nothing: tuple[None, int, Phase] = (None, 0, (0, 0))
     while value is not None and value.producer is not None and isinstance(value.producer.op, Slice):
         node = value.producer
-        first, last, axes, step = (_ints(node.operand(i)) for i in (1, 2, 3, 4))
+        first, last, axes, step = (v.ints if v is not None else None for v in map(node.operand, (1, 2, 3, 4)))
         source = node.inputs[0]
         if first is None or last is None or source is None or source.shape is None or len(source.shape) != 4:
             return nothing
-        axes = axes if axes is not None else list(range(len(first)))
+        axes = axes if axes is not None else range(len(first))
         for axis, begin, end, stride in zip(axes, first, last, step or [1] * len(first), strict=True):
             size = source.shape[axis]
             if axis % 4 not in starts or not isinstance(size, int) or begin < 0 or end < size or steps[axis % 4] != 1:
@@ -63,7 +63,3 @@ def _phase_of(value: Value | None) -> tuple[Value | None, int, Phase]:
     if steps[2] != steps[3] or max(starts.values()) >= steps[2]:
         return nothing
     return value, steps[2], (starts[2], starts[3])
-
-
-def _ints(value: Value | None) -> list[int] | None:
-    return None if value is None or value.ints is None else list(value.ints)
