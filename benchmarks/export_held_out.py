@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import export_sources  # noqa: E402
-from export_sources import TEXT_AXES, Source, text_feeds  # noqa: E402
+from export_wrapping import Source, causal_model, image_model, load_timm, text_encoder, text_feeds  # noqa: E402
 
 IMAGES = {
     "resnet18": 224,  # plain residual blocks
@@ -38,27 +37,15 @@ def _image_model(name: str, side: int) -> Callable[[], Source]:
     """What builds an image classifier of `timm` for one image."""
 
     def build() -> Source:
-        return export_sources.image_model(export_sources.load_timm().create_model(name), side, batch=1)
+        return image_model(load_timm().create_model(name), side, batch=1)
 
     return build
 
 
 def _encoder(model: Any, feeds: dict[str, Any]) -> Source:
     """Wrap a text encoder of `transformers`."""
-    import torch
-
-    model.eval()
-
-    class Encoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-
-    axes = {**TEXT_AXES, "last_hidden_state": {0: "batch", 1: "sequence"}}
-    return Source(Encoder().eval(), feeds, ["last_hidden_state"], axes)
+    name = "last_hidden_state"
+    return text_encoder(model, feeds, {name: name}, {name: {0: "batch", 1: "sequence"}})
 
 
 def distilbert() -> Source:
@@ -79,7 +66,7 @@ def gpt2_6l() -> Source:
     """GPT-2, six of its layers."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    return export_sources.causal_model(GPT2LMHeadModel(GPT2Config(n_layer=6, vocab_size=8000)), 8000)
+    return causal_model(GPT2LMHeadModel(GPT2Config(n_layer=6, vocab_size=8000)), 8000)
 
 
 def whisper_tiny() -> Source:

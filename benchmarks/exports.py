@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import export_held_out  # noqa: E402
 import export_sources  # noqa: E402
 import zoo  # noqa: E402
+from export_wrapping import Source  # noqa: E402
 
 SEED = 20240601
 
@@ -41,7 +42,7 @@ class Recipe(NamedTuple):
             to be valid, so that it is not run.
     """
 
-    source: Callable[[], export_sources.Source]
+    source: Callable[[], Source]
     form: str
     opset: int
     storage: str
