@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refu
 from ..caches import cache_passes, check_cache_length
 from ..signature import Signature
 from . import rewrites  # noqa: F401  (registers the passes)
-from .emitter import Emitter
+from .emitter import Emitter, Winograd
 from .matrix import foreign, judge, problems, rows
 from .quantized import has_quantization, plan_of
 from .quantized_emitter import QuantizedEmitter
@@ -44,6 +44,8 @@ class TfLiteBackend(Backend):
         weights: ``keep`` stores them as the model has them; ``f16``, ``int8`` and ``int4`` in fewer bits (see `weights`).
         weight_scales: how the scales of int8 and int4 weights are chosen: by the extremes (``minmax``) or the squared error (``mse``).
         weight_block: elements of a row that share a float16 scale in products with int4 weights; one scale for each row without it.
+        winograd: whether float32 convolutions are computed by minimal filtering where XNNPACK takes less time for it on a CPU, with up to
+            2.7 times their weights; not with weights in fewer bits.
         interface: ``float`` keeps inputs and outputs as the model has them; with ``int8`` those that the model quantises are integers.
         kv_cache: positions of the buffers that key-value caches become; they keep growing without it.
         signatures: sizes of symbolic dimensions for each of several signatures that share the weights:
@@ -56,6 +58,7 @@ class TfLiteBackend(Backend):
     option_defaults: ClassVar[Mapping[str, Any]] = {
         "threads": None,
         "xnnpack": True,
+        "winograd": True,
         "interface": "float",
         "weights": "keep",
         "weight_scales": "minmax",
@@ -106,8 +109,9 @@ class TfLiteBackend(Backend):
         threads = options["threads"]
         if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
             raise Diagnostic(E_OPTION, f"threads={threads!r} is not a number of threads")
-        if not isinstance(options["xnnpack"], bool):
-            raise Diagnostic(E_OPTION, f"xnnpack={options['xnnpack']!r} is neither true nor false")
+        for name in ("xnnpack", "winograd"):
+            if not isinstance(options[name], bool):
+                raise Diagnostic(E_OPTION, f"{name}={options[name]!r} is neither true nor false")
         if options["interface"] not in INTERFACES:
             raise Diagnostic(E_OPTION, f"interface={options['interface']!r} is none of {', '.join(INTERFACES)}")
         if options["weights"] not in STORED:
@@ -133,7 +137,9 @@ class TfLiteBackend(Backend):
         sizes = settings["signatures"]
         variants = specialised(model, sizes, OWN_PASSES) if sizes else {SIGNATURE_KEY: model}
         flat = FlatModel(DESCRIPTION, SHRINK[settings["weights"]])
-        emitted = [_emit(flat, key, variant, settings["interface"] == "int8") for key, variant in variants.items()]
+        winograd = Winograd() if settings["winograd"] and settings["weights"] == "keep" else None
+        integers = settings["interface"] == "int8"
+        emitted = [_emit(flat, key, variant, integers, winograd) for key, variant in variants.items()]
         first = emitted[0]
         losses = list(dict.fromkeys(loss for part in emitted for loss in part.losses))
         facts: dict[str, Any] = {}
@@ -142,6 +148,8 @@ class TfLiteBackend(Backend):
             losses, facts = losses + report.losses, {"weights": report.facts}
         narrowed = any(part.narrowed for part in emitted)
         facts |= {"litert": self.version(), "operators": operator_counts(flat), "float64": "float32" if narrowed else "", **first.facts}
+        if winograd is not None and winograd.convolutions:
+            facts["winograd"] = asdict(winograd)
         if sizes:
             facts["signatures"] = {key: part.signature.to_json() for key, part in zip(variants, emitted, strict=True)}
         signature, debug = first.signature, {**debug_handles(model), "values": first.handles}
@@ -169,7 +177,7 @@ class _Emitted:
     handles: dict[str, list[str]]
 
 
-def _emit(flat: FlatModel, key: str, model: Model, integers: bool) -> _Emitted:
+def _emit(flat: FlatModel, key: str, model: Model, integers: bool, winograd: Winograd | None) -> _Emitted:
     """Write one signature of a model."""
     graph = model.graph
     found = problems(graph.walk())
@@ -177,7 +185,7 @@ def _emit(flat: FlatModel, key: str, model: Model, integers: bool) -> _Emitted:
         raise refuse("tflite", found)
     _check_interface(graph)
     plan = plan_of(graph) if has_quantization(graph) else None
-    emitter = Emitter(flat) if plan is None else QuantizedEmitter(flat, plan, integers)
+    emitter = Emitter(flat, winograd=winograd) if plan is None else QuantizedEmitter(flat, plan, integers, winograd=winograd)
     emitter.run(graph)
     _publish(flat, key, emitter, graph)
     losses, signature = _losses(model), Signature.of(model)

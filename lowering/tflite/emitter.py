@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,19 @@ Size = int | None
 _CLIPS = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
 
 
+@dataclass
+class Winograd:
+    """What minimal filtering did to a model.
+
+    Attributes:
+        convolutions: the results of those that it computes.
+        added_bytes: by how much their weights grew.
+    """
+
+    convolutions: list[str] = field(default_factory=list)
+    added_bytes: int = 0
+
+
 class Emitter:
     """Writes the nodes of one graph into one subgraph of a flat model.
 
@@ -29,11 +43,12 @@ class Emitter:
     Attributes:
         model: the flat model.
         subgraph: where tensors and operators go.
+        winograd: where to note convolutions that are written by minimal filtering; None when none should be.
         quantization: the parameters of values that stand for real numbers.
     """
 
-    def __init__(self, model: FlatModel, name: str = "main") -> None:
-        self.model = model
+    def __init__(self, model: FlatModel, name: str = "main", *, winograd: Winograd | None = None) -> None:
+        self.model, self.winograd = model, winograd
         self.subgraph = model.subgraph(name)
         self.quantization: dict[Value, Quantization] = {}
         self._tensors: dict[Value, int] = {}
@@ -157,6 +172,10 @@ class Emitter:
     def shape(self, tensor: int) -> tuple[Size, ...]:
         """The sizes of a tensor, None where they are known at run time only."""
         return self.subgraph.tensors[tensor].shape
+
+    def name(self, tensor: int) -> str:
+        """The name of a tensor."""
+        return self.subgraph.tensors[tensor].name
 
     def dtype(self, tensor: int) -> DType:
         """The element type of a tensor."""

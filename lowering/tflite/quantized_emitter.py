@@ -11,7 +11,7 @@ from ...ir.data import ArrayData
 from ...ir.dtypes import DType
 from ...ir.graph import Graph, Node, Value
 from ...ir.ops.quantize import DequantizeLinear, QuantizeLinear
-from .emitter import Emitter, activation, fusible_activation
+from .emitter import Emitter, Winograd, activation, fusible_activation
 from .quantized import SHIFT, Grid, IntegerForm, Plan, Stored, constant_integers, grid_of, simulates
 from .writer import FlatModel, Quantization
 
@@ -26,8 +26,8 @@ class QuantizedEmitter(Emitter):
         integer_interface: whether the graph's quantised inputs and outputs are int8 tensors instead of float32 ones.
     """
 
-    def __init__(self, model: FlatModel, plan: Plan, integer_interface: bool = False, name: str = "main") -> None:
-        super().__init__(model, name)
+    def __init__(self, model: FlatModel, plan: Plan, integer_interface: bool = False, *, winograd: Winograd | None = None) -> None:
+        super().__init__(model, winograd=winograd)
         self.plan, self.integer_interface = plan, integer_interface
         self.quantization.update(plan.labels)
         self._integers: dict[Value, int] = {}

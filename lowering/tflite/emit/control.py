@@ -57,7 +57,7 @@ class _Part:
 
     def __init__(self, e: Emitter, name: str) -> None:
         self.index = len(e.model.subgraphs)
-        self.e = Emitter(e.model, name)
+        self.e = Emitter(e.model, name, winograd=e.winograd)
 
     def take(self, value: Value) -> int:
         """A further input that stands for a value."""

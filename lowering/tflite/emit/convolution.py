@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
 from ....ir.ops.channels_last import ChannelsLastConv
 from ...backend import Verdict
 from ..emitter import Emitter
 from ..registry import emits, first_of, no
-from .geometry import Window, as_image, as_line_into, output_sizes, padded, window_of
+from .geometry import Window, as_image, as_line_into, output_sizes, padded, window_of, window_options
 from .widening import widened_filters, widened_window, widening_of
+from .winograd import Filters, winograd
 
 GROUPS = "probe of LiteRT 2.3: grouped filters in CONV_2D against ONNX Runtime"
 
@@ -98,12 +100,15 @@ def convolution(e: Emitter, node: Node) -> None:
     if len(shape) == 3:
         window, source = window.in_two_dimensions(), as_image(e, source)
     target = Target(e, e.activated(node), output_sizes(window, e.shape(source)[1:-1]), count)
+    filters = _dense_filters(op, weight, bias) if e.shape(target.tensor).count(None) <= 1 else None
+    if filters is not None and winograd(e, source, filters, window, target.tensor, target.activation):
+        target.finish()
+        return
     source = padded(e, source, window.begins, window.ends, for_convolution=True)
     window = replace(window, begins=(0, 0), ends=(0, 0))
-    widens = _widens(op, weight, bias) and e.shape(target.tensor).count(None) <= 1
-    factor = widening_of(window, e.shape(source)[1:-1], count) if widens else 1
-    if factor > 1:
-        _widened(e, source, (weight, bias), window, factor, target)
+    factor = widening_of(window, e.shape(source)[1:-1], count) if filters is not None else 1
+    if filters is not None and factor > 1:
+        _widened(e, source, filters, window, factor, target)
         target.finish()
         return
     depthwise = op.group == channels and op.group > 1
@@ -123,41 +128,25 @@ def convolution(e: Emitter, node: Node) -> None:
     target.finish()
 
 
-def _widens(op: ChannelsLastConv, weight: Value, bias: Value | None) -> bool:
-    """Whether filters and bias are known, and every filter sees all channels."""
-    return op.group == 1 and weight.data is not None and (bias is None or bias.data is not None)
+def _dense_filters(op: ChannelsLastConv, weight: Value, bias: Value | None) -> Filters | None:
+    """The filters when they and the bias are known and each sees all channels; those of a line have height 1."""
+    if op.group != 1 or weight.data is None or weight.dtype is not DType.FLOAT or (bias is not None and bias.data is None):
+        return None
+    array = weight.data.numpy()
+    offsets = np.zeros(len(array), np.float32) if bias is None or bias.data is None else bias.data.numpy()
+    return Filters(array if array.ndim == 4 else array[:, :, None], offsets, weight.name)
 
 
-def _widened(e: Emitter, source: int, parameters: tuple[Value, Value | None], window: Window, factor: int, target: Target) -> None:
+def _widened(e: Emitter, source: int, filters: Filters, window: Window, factor: int, target: Target) -> None:
     """Several positions of a row as filters of one; their numbers lie in memory as the result has them."""
-    weight, bias = parameters
-    assert weight.data is not None
-    filters = weight.data.numpy()
-    filters = filters if filters.ndim == 4 else filters[:, :, None]
-    wide = widened_filters(filters, factor, window.strides[-1])
-    offsets = np.zeros(len(filters), np.float32) if bias is None or bias.data is None else bias.data.numpy()
+    wide = widened_filters(filters.weight, factor, window.strides[-1])
     batch, height, width, count = e.shape(target.tensor)
     assert width is not None and count is not None
     y = e.temporary([batch, height, width // factor, count * factor], e.dtype(target.tensor))
-    e.op(
-        "CONV_2D",
-        [source, e.constant(np.ascontiguousarray(wide.transpose(0, 2, 3, 1)), weight.name), e.constant(np.tile(offsets, factor))],
-        [y],
-        **window_options(widened_window(window, factor)),
-        fusedActivationFunction=target.activation,
-    )
+    kernel = e.constant(np.ascontiguousarray(wide.transpose(0, 2, 3, 1)), filters.name)
+    operands = [source, kernel, e.constant(np.tile(filters.bias, factor))]
+    e.op("CONV_2D", operands, [y], **window_options(widened_window(window, factor)), fusedActivationFunction=target.activation)
     e.reshape_into(y, target.tensor, e.shape(target.tensor))
-
-
-def window_options(window: Window) -> dict[str, Any]:
-    """The fields of the option tables of kernels with two spatial dimensions."""
-    return {
-        "padding": window.code,
-        "strideH": window.strides[0],
-        "strideW": window.strides[1],
-        "dilationHFactor": window.dilations[0],
-        "dilationWFactor": window.dilations[1],
-    }
 
 
 def _volume(e: Emitter, node: Node, window: Window, shape: Sequence[int]) -> None:

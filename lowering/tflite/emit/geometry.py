@@ -113,6 +113,17 @@ def window_with(
     return Window(kernel, strides, dilations, "VALID", tuple(begins), tuple(ends))
 
 
+def window_options(window: Window) -> dict[str, Any]:
+    """The fields of the option tables of kernels with two spatial dimensions."""
+    return {
+        "padding": window.code,
+        "strideH": window.strides[0],
+        "strideW": window.strides[1],
+        "dilationHFactor": window.dilations[0],
+        "dilationWFactor": window.dilations[1],
+    }
+
+
 def _is_same(size: Any, extent: int, stride: int, begin: int, end: int) -> bool:
     """Whether SAME starts at the same place and gives as many windows as explicit pads."""
     if stride == 1:

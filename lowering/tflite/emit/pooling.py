@@ -17,8 +17,8 @@ from ....ir.ops.windows import per_axis
 from ...backend import Verdict
 from ..emitter import Emitter
 from ..registry import emits, no
-from .convolution import Target, window_options
-from .geometry import Window, as_image, output_sizes, padded, product_of, window_of, window_with
+from .convolution import Target
+from .geometry import Window, as_image, output_sizes, padded, product_of, window_of, window_options, window_with
 from .shapes import concatenated, gathered
 
 BYTES = frozenset((DType.INT8, DType.UINT8))
