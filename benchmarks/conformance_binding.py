@@ -34,12 +34,14 @@ SHAPE_ARITHMETIC = frozenset(
 )
 
 
-# What a size may also travel through where it serves for arithmetic too.
-SIZE_MOVEMENT = SHAPE_ARITHMETIC | {"Split"}
+# What a size may also travel through where it serves for arithmetic too; the latter three on the way from a quotient to a count.
+SIZE_MOVEMENT = SHAPE_ARITHMETIC | {"Split", "Ceil", "Floor", "Relu"}
 
 
 def bind_parameters(model: onnx.ModelProto, feeds: Feeds) -> Feeds:
-    """Turn inputs that only carry shapes, axes and the like, and integers that become sizes, into initializers of ``model``, in place.
+    """Turn inputs that only carry shapes, axes and the like, and numbers that become sizes, into initializers of ``model``, in place.
+
+    Those that become sizes are integers, and single floating-point numbers such as the bounds of a range.
 
     Returns:
         The feeds that are left.
@@ -56,7 +58,8 @@ def bind_parameters(model: onnx.ModelProto, feeds: Feeds) -> Feeds:
             continue
         integer = value.dtype.kind in "iu"
         number = value.dtype.kind in "iubf" or is_exotic(value.dtype)
-        if number and _only_parameter(name, integer, uses, outputs, 0) or integer and _becomes_size(name, uses, passed, set()):
+        countable = integer or number and value.size == 1
+        if number and _only_parameter(name, integer, uses, outputs, 0) or countable and _becomes_size(name, uses, passed, set()):
             model.graph.initializer.append(numpy_helper.from_array(value, name))
             bound.add(name)
     kept = [value for value in model.graph.input if value.name not in bound]
@@ -109,7 +112,7 @@ def _collect_results(graph: onnx.GraphProto, passed: dict[str, list[str]]) -> No
 
 
 def _becomes_size(name: str, uses: dict[str, list[tuple[onnx.NodeProto, int]]], passed: dict[str, list[str]], seen: set[str]) -> bool:
-    """Whether some way leads from an integer to a slot of `PARAMETER_SLOTS`."""
+    """Whether some way leads from a number to a slot of `PARAMETER_SLOTS`."""
     if name in seen:
         return False
     seen.add(name)
