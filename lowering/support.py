@@ -30,7 +30,7 @@ REASON_CODES = {
     "string": "the target has no texts",
     "sequence": "the target has no sequences or optional values",
     "control-flow": "the target cannot branch or loop in this way",
-    "random": "the result is random, so nothing can be verified",
+    "random": "the numbers that the target draws cannot be relied on",
     "size-limit": "the artifact would be larger than its format allows",
     "precision": "the target's arithmetic is not precise enough for the result to be verified",
     "custom": "the operator is a custom one without a route for this target",

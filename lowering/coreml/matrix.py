@@ -9,7 +9,6 @@ from ...ir import ops  # noqa: F401  (registers the operator classes)
 from ...ir.dtypes import DType
 from ...ir.graph import Node
 from ...ir.op import OPS, Op
-from ...ir.ops.random import Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
 from ...passes import decompose as _decompose  # noqa: F401  (registers the decompositions)
 from ...passes.decompose.base import decompositions_of
 from ..support import Condition, Support, Verdict, with_substitutes
@@ -20,7 +19,6 @@ from .versions import NEWEST, Release
 
 TENSORS = f"tensors with elements, of {MAX_RANK} dimensions at most"
 DECOMPOSED = "exact decomposition into operators that are translated, tried on each node"
-RANDOM = frozenset((Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike))
 
 
 def _condition(translation: Translation) -> Condition:
@@ -46,9 +44,7 @@ def rows() -> tuple[Support, ...]:
             found.append(Support(op, t.level, t.dtypes, _condition(t), t.since.text, "", t.evidence, "probe"))
         if op not in TRANSLATIONS:
             found.append(Support(op, "none", frozenset(), None, Release.IOS15.text, "", DEFINITIONS, "schema"))
-    random = [row for row in found if row.op in RANDOM]
-    others = [row for row in found if row.op not in RANDOM]
-    found = [*with_substitutes(others, rewritten_classes(), _tried, DECOMPOSED), *_before(others), *random]
+    found = [*with_substitutes(found, rewritten_classes(), _tried, DECOMPOSED), *_before(found)]
     return tuple(sorted(found, key=lambda row: row.name))
 
 

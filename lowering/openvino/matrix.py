@@ -19,7 +19,7 @@ from ...ir.ops.conv_special import CausalConvWithState, DeformConv
 from ...ir.ops.detection import NonMaxSuppression, RoiAlign
 from ...ir.ops.pooling import AveragePool, MaxPool, MaxUnpool
 from ...ir.ops.quantize import DynamicQuantizeLinear
-from ...ir.ops.random import Bernoulli, Dropout, Multinomial
+from ...ir.ops.random import Bernoulli, Dropout, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
 from ...ir.ops.recurrent import GRU, LSTM, RNN
 from ...ir.ops.reduction import CumProd
 from ...ir.ops.reshape import Tile
@@ -141,6 +141,7 @@ def _never(op: type[Op], code: str, reason: str, level: Level = "partial", evide
 
 
 _FORWARD = "layout=0"
+ONCE = "OpenVINO takes equal generators for one, and in some graphs draws numbers once and hands them out again in every inference"
 CONDITIONAL = (
     _row(Attention, "attribute", attention_problem, "without sliding windows; scores of causal attention without a mask"),
     _row(AveragePool, "attribute", average_problem, "not ceil_mode with count_include_pad", evidence=PROBE),
@@ -169,8 +170,10 @@ CONDITIONAL = (
     _row(RoiAlign, "attribute", _roi_align, "mode avg"),
     _row(SpaceToDepth, "attribute", _crd, "mode DCR"),
     _never(DFT, "operator", "the axis is ignored and one-sided results have another shape"),
-    _never(Bernoulli, "random", "it is random", "none"),
-    _never(Multinomial, "random", "it is random", "none"),
+    *(
+        _never(op, "random", ONCE, "none", PROBE)
+        for op in (Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike)
+    ),
 )
 REWRITTEN = (
     Adagrad, Adam, CausalConvWithState, CumProd, DeformConv, Det, DynamicQuantizeLinear, Hardmax, LinearAttention, MaxUnpool, Momentum,

@@ -130,6 +130,11 @@ def best_opset(model: Model, version: str, custom: bool) -> tuple[int, list[tupl
     return best
 
 
+def runs_as_stored(model: Model, version: str) -> bool:
+    """Whether there are kernels for all nodes at the opset that a model states."""
+    return not _problems(list(model.graph.walk()), model, model.opsets.get("", newest_opset()), version, False)
+
+
 def _problems(nodes: Sequence[Node], model: Model, opset: int, version: str, custom: bool) -> list[tuple[Node, Verdict]]:
     verdicts = ((node, judge(node, opset, model.opsets, version, custom)) for node in nodes)
     return [(node, verdict) for node, verdict in verdicts if not verdict.runs]

@@ -17,7 +17,7 @@ from ...ir.ops.detection import NonMaxSuppression, RoiAlign
 from ...ir.ops.matmul import Gemm, MatMul
 from ...ir.ops.normalization import GroupNormalization, InstanceNormalization, LayerNormalization, RMSNormalization
 from ...ir.ops.quantize import DequantizeLinear, QuantizeLinear
-from ...ir.ops.random import Bernoulli, Dropout, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
+from ...ir.ops.random import Dropout
 from ...ir.ops.selection import NonZero
 from ...ir.types import OptionalType, SequenceType
 from ...passes.context import Context
@@ -36,7 +36,6 @@ REAL = HALF | {DType.FLOAT}
 NEWER = ("SM80", "SM86", "SM87", "SM89", "SM90", "SM120", "SM121")
 HELD = NETWORK_TYPES | frozenset(CARRIERS)
 """The element types that values have in TensorRT, or travel in wider ones."""
-DRAWING = (Bernoulli, Multinomial, RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike)
 _API = "TensorRT {} release notes"
 PROBE = "engines built ahead of time by TensorRT-RTX 1.7.1"
 
@@ -77,7 +76,7 @@ def _tensors(node: Node) -> str | None:
 
 def _training(node: Node) -> str | None:
     mode = node.operand(2)
-    return None if mode is None or uniform_number(mode) == 0 else "its result is random"
+    return None if mode is None or uniform_number(mode) == 0 else "the parser hands the operand through"
 
 
 def _spelled_out(node: Node) -> str | None:
@@ -94,8 +93,7 @@ NO_RUNNER = Condition(
     "none",
 )
 TENSORS = Condition("sequence", _tensors, "tensors only")
-NOT_TRAINING = Condition("random", _training, "not in training mode")
-RANDOM_RESULT = Condition("random", lambda node: "its result is random", "none")
+NOT_TRAINING = Condition("attribute", _training, "not in training mode")
 ARITHMETIC = Condition("attribute", _spelled_out, "quantised and dequantised by arithmetic")
 SAMPLED = Condition("dynamic-shape", _sampled, "a fixed number of samples in a bin")
 
@@ -115,7 +113,6 @@ STATED = (
     Support(QuantizeLinear, "native", REAL, SYMMETRIC, "", "", PROBE, "probe"),
     Support(DequantizeLinear, "native", CARRIED, SYMMETRIC, "", "", PROBE, "probe"),
     Support(DequantizeLinear, "decomposed", HELD - CARRIED, ARITHMETIC, "", "", PROBE, "probe"),
-    *(Support(op, "none", frozenset(), RANDOM_RESULT, "", "", PROBE, "probe") for op in DRAWING),
     Support(Attention, "partial", REAL, FITTING, "", "", PROBE, "probe"),
     *(Support(op, "none", frozenset(), NO_RUNNER, "1.0", "1", PROBE, "probe") for op in (NonMaxSuppression, NonZero)),
     Support(NonMaxSuppression, "native", REAL, None, "8.5", "", _API.format("8.5") + ": INMSLayer", "document"),

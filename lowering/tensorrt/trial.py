@@ -31,7 +31,6 @@ QUANTISERS = frozenset("QuantizeLinear DequantizeLinear".split())
 """Those that only some GPUs refuse, for some element types."""
 COUNTED = frozenset("NonMaxSuppression NonZero Compress Unique".split())
 """Those whose results are as long as the data have it. TensorRT 8.5 has layers for the first two, TensorRT-RTX has no kernels for them."""
-RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
 OLD = "SM75"
 SAMPLE_SIZE, SAMPLE_RANGE = 8, (1, 8, 16)  # of symbolic dimensions in trial builds
 BUILT_ELEMENTS = 1 << 20  # constants up to this size take part in trial builds
@@ -66,8 +65,8 @@ def _judge(node: Node, capabilities: Sequence[str]) -> Refusal | None:
         found = None if value is None else _type_problem(value)
         if found is not None:
             return found
-    if _is_random(node):
-        return Refusal("its result is random", "random")
+    if _drops(node):
+        return Refusal("the parser hands the operand of dropout through, also in training mode", "attribute")
     if _collects_until(node):
         return Refusal("it collects results and may stop early: TensorRT collects as many as the trip count says", "control-flow")
     sdk = load()
@@ -91,11 +90,10 @@ def _judge(node: Node, capabilities: Sequence[str]) -> Refusal | None:
     return _build_problem(sdk, node, capabilities)
 
 
-def _is_random(node: Node) -> bool:
-    if isinstance(node.op, Dropout):
-        training = node.operand(2)
-        return training is not None and uniform_number(training) != 0
-    return not node.op.domain and node.op.op_name in RANDOM
+def _drops(node: Node) -> bool:
+    """Whether a node drops elements, for which the parser has no layers: it hands the operand through."""
+    training = node.operand(2) if isinstance(node.op, Dropout) else None
+    return training is not None and uniform_number(training) != 0
 
 
 def _collects_until(node: Node) -> bool:

@@ -229,11 +229,6 @@ BAD: list[tuple[str, Model, str]] = [
         "dtype",
     ),
     ("rank", model_of([helper.make_node("Neg", ["x"], ["y"], name="n")], [("x", F, [1] * 6)], [("y", F, [1] * 6)]), "rank"),
-    (
-        "random",
-        model_of([helper.make_node("RandomNormalLike", ["x"], ["y"], name="n")], [("x", F, [2])], [("y", F, [2])]),
-        "operator",
-    ),
 ]  # fmt: skip
 
 

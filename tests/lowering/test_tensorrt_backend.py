@@ -190,7 +190,6 @@ def test_profiles_name_dimensions_of_the_model(tmp_path: Path, profiles: Any) ->
     ("nodes", "spec", "code"),
     [
         ([helper.make_node("Unique", ["x"], ["y"], sorted=1)], TensorProto.FLOAT, "operator"),
-        ([helper.make_node("RandomNormalLike", ["x"], ["y"])], TensorProto.FLOAT, "random"),
         ([helper.make_node("StringNormalizer", ["x"], ["y"])], TensorProto.STRING, "string"),
     ],
 )

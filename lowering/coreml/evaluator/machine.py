@@ -15,7 +15,7 @@ import numpy as np
 
 from ....ir.diagnostics import Diagnostic, did_you_mean
 from .errors import E_DECLARED, E_EVALUATION, E_OPERATOR, Undefined, damaged
-from .registry import RANDOM, STRUCTURAL, Call, Operator, operators
+from .registry import STRUCTURAL, Call, Operator, operators
 from .values import Constants, Declared, declared
 
 _HALF = np.dtype(np.float16)
@@ -152,8 +152,6 @@ class _Lazy:
 
 
 def _unknown(name: str, where: str) -> Diagnostic:
-    if name in RANDOM:
-        return Diagnostic(E_OPERATOR, f"the operator {name} gives random values", where, "nothing can be verified of a random result")
     hint = did_you_mean(name, sorted(operators()))
     return Diagnostic(E_OPERATOR, f"the operator {name} cannot be evaluated", where, hint if hint.startswith("did") else "")
 

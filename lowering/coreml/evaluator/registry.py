@@ -51,14 +51,13 @@ class Operator:
 OPERATORS: dict[str, Operator] = {}
 # Evaluated by the machine itself: they need blocks, states or attributes.
 STRUCTURAL = frozenset(("const", "cond", "while_loop", "read_state", "write_state"))
-# Known, and refused because nothing can be verified.
-RANDOM = frozenset(("random_bernoulli", "random_categorical", "random_normal", "random_uniform"))
 
 _MODULES = (
     "activations",
     "compression",
     "convolution",
     "detection",
+    "drawing",
     "elementwise",
     "generation",
     "indexing",
@@ -100,5 +99,5 @@ def operators() -> dict[str, Operator]:
 
 
 def covered() -> frozenset[str]:
-    """The names of all operators that can be evaluated, the structural ones included (random ones are not)."""
+    """The names of all operators that can be evaluated, the structural ones included."""
     return frozenset(operators()) | STRUCTURAL

@@ -1,0 +1,57 @@
+"""Random numbers. LiteRT draws its own: with a seed the same ones in every session, without one others each time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....ir.dtypes import DType
+from ....ir.graph import Node
+from ....ir.ops.random import RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
+from ...backend import Verdict
+from ..emitter import Emitter, activation
+from ..registry import emits, no
+
+KERNELS = "probe of LiteRT 2.3: mean, deviation and range of the numbers"
+
+
+def _floats(node: Node) -> Verdict | None:
+    """The kernels draw float32, which is rounded to float16 where that is wanted."""
+    dtype = node.output.dtype
+    return None if dtype in (DType.FLOAT, DType.FLOAT16) else no(f"there is no kernel that draws numbers of type {dtype}", "dtype", KERNELS)
+
+
+@emits(RandomUniform, RandomUniformLike, dtypes=None, when=_floats, level="decomposed", evidence=KERNELS)
+def uniform(e: Emitter, node: Node) -> None:
+    """RANDOM_UNIFORM between 0 and 1, stretched and moved."""
+    op = node.op
+    assert isinstance(op, RandomUniform | RandomUniformLike)
+    _drawn(e, node, "RANDOM_UNIFORM", op.high - op.low, op.low)
+
+
+@emits(RandomNormal, RandomNormalLike, dtypes=None, when=_floats, level="decomposed", evidence=KERNELS)
+def normal(e: Emitter, node: Node) -> None:
+    """RANDOM_STANDARD_NORMAL, stretched and moved."""
+    op = node.op
+    assert isinstance(op, RandomNormal | RandomNormalLike)
+    _drawn(e, node, "RANDOM_STANDARD_NORMAL", op.scale, op.mean)
+
+
+def _drawn(e: Emitter, node: Node, kernel: str, factor: float, offset: float) -> None:
+    shape = node.output.tensor.static_shape
+    sizes = e.ints(shape) if shape is not None else e.shape_of(e.operand(node.inputs[0]))
+    none = activation("NONE")
+    x = e.temporary(node.output.shape or (), DType.FLOAT)
+    e.op(kernel, [sizes], [x], seed=_seed(node.op.seed), seed2=0)  # type: ignore[attr-defined]
+    if factor != 1:
+        x = e.binary("MUL", x, e.number(factor), fusedActivationFunction=none)
+    if offset != 0:
+        x = e.binary("ADD", x, e.number(offset), fusedActivationFunction=none)
+    if node.output.dtype is DType.FLOAT:
+        e.alias(node.output, x)
+    else:
+        e.cast_into(x, e.result(node.output))
+
+
+def _seed(seed: float | None) -> int:
+    """A positive number for a seed, 0 for none: LiteRT then takes one of its own."""
+    return 0 if seed is None else max(int(np.float32(seed).view(np.uint32)) & 0x7FFFFFFF, 1)
