@@ -45,7 +45,7 @@ class TfLiteBackend(Backend):
         weight_scales: how the scales of int8 and int4 weights are chosen: by the extremes (``minmax``) or the squared error (``mse``).
         weight_block: elements of a row that share a float16 scale in products with int4 weights; one scale for each row without it.
         winograd: whether float32 convolutions are computed by minimal filtering where XNNPACK takes less time for it on a CPU, with up to
-            2.7 times their weights; not with weights in fewer bits.
+            2.7 times their weights; not with weights in fewer bits, and not for delegates, which have algorithms of their own.
         interface: ``float`` keeps inputs and outputs as the model has them; with ``int8`` those that the model quantises are integers.
         kv_cache: positions of the buffers that key-value caches become; they keep growing without it.
         signatures: sizes of symbolic dimensions for each of several signatures that share the weights:
@@ -137,7 +137,7 @@ class TfLiteBackend(Backend):
         sizes = settings["signatures"]
         variants = specialised(model, sizes, OWN_PASSES) if sizes else {SIGNATURE_KEY: model}
         flat = FlatModel(DESCRIPTION, SHRINK[settings["weights"]])
-        winograd = Winograd() if settings["winograd"] and settings["weights"] == "keep" else None
+        winograd = Winograd() if settings["winograd"] and settings["xnnpack"] and settings["weights"] == "keep" else None
         integers = settings["interface"] == "int8"
         emitted = [_emit(flat, key, variant, integers, winograd) for key, variant in variants.items()]
         first = emitted[0]

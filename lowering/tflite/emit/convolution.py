@@ -4,83 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
 from ....ir.ops.channels_last import ChannelsLastConv
-from ...backend import Verdict
 from ..emitter import Emitter
-from ..registry import emits, first_of, no
-from .geometry import Window, as_image, as_line_into, output_sizes, padded, window_of, window_options
+from ..registry import emits, first_of
+from .depthwise import depthwise_convolution
+from .filters import Target, bias_of, filter_parts, known_window, plane_filters, split_last, static_weight, vector_parts, window_at
+from .geometry import Window, as_image, output_sizes, padded, window_options
 from .widening import widened_filters, widened_window, widening_of
 from .winograd import Filters, winograd
 
 GROUPS = "probe of LiteRT 2.3: grouped filters in CONV_2D against ONNX Runtime"
-
-
-def static_weight(node: Node) -> Verdict | None:
-    """The filters' shape has to be known, and one to three spatial dimensions."""
-    x, weight = node.inputs[0], node.inputs[1]
-    assert x is not None and weight is not None
-    if x.rank not in (3, 4, 5):
-        return no(f"an input of rank {x.rank} has not one to three spatial dimensions", "rank")
-    if not weight.tensor.is_static or not isinstance(x.tensor.shape[-1], int):  # type: ignore[index]
-        return no("the numbers of channels are known at run time only", "dynamic-shape")
-    return None
-
-
-def known_window(node: Node) -> Verdict | str | None:
-    """Pads that follow from sizes need sizes."""
-    found = window_at(node)
-    return no(found, "dynamic-shape") if isinstance(found, str) else None
-
-
-def window_at(node: Node) -> Window | str:
-    """The window of a convolution node."""
-    x, weight = node.inputs[0], node.inputs[1]
-    assert x is not None and weight is not None and x.shape is not None
-    return window_of(node.op, x.shape[1:-1], weight.tensor.static_shape[2:])  # type: ignore[index]
-
-
-def bias_of(e: Emitter, bias: Value | None, count: int) -> int:
-    """The bias, zeros when there is none."""
-    return e.operand(bias) if bias is not None else e.constant(np.zeros(count, np.float32))
-
-
-def plane_filters(e: Emitter, weight: Value, perm: Sequence[int]) -> int:
-    """Filters of one or two spatial dimensions in the order of axes that a kernel of two wants: laid out now when constant."""
-    shape = weight.tensor.static_shape
-    assert shape is not None
-    shape = shape if len(shape) == 4 else (*shape[:2], 1, shape[2])
-    if weight.data is not None:
-        return e.constant(np.ascontiguousarray(weight.data.numpy().reshape(shape).transpose(perm)), weight.name)
-    return e.transposed(e.reshaped(e.operand(weight), shape), perm)
-
-
-class Target:
-    """Where a kernel of two spatial dimensions writes the result of a node of one or two.
-
-    Attributes:
-        tensor: the kernel's result.
-        activation: the code of the fused activation.
-    """
-
-    def __init__(self, e: Emitter, activated: tuple[int, int], spatial: Sequence[Any], channels: int) -> None:
-        self.emitter = e
-        result, self.activation = activated
-        self.line: int | None = None
-        self.tensor = result
-        if len(e.shape(result)) == 3:
-            self.line = result
-            self.tensor = e.like(result, [e.shape(result)[0], *spatial, channels])
-
-    def finish(self) -> None:
-        """Drop the height of a line."""
-        if self.line is not None:
-            as_line_into(self.emitter, self.tensor, self.line)
 
 
 @emits(ChannelsLastConv, when=first_of(static_weight, known_window), evidence=GROUPS)
@@ -95,37 +33,37 @@ def convolution(e: Emitter, node: Node) -> None:
     if len(shape) == 5:
         _volume(e, node, window, shape)
         return
-    count, channels = shape[0], x.shape[-1]
     source = e.operand(x)
     if len(shape) == 3:
         window, source = window.in_two_dimensions(), as_image(e, source)
-    target = Target(e, e.activated(node), output_sizes(window, e.shape(source)[1:-1]), count)
-    filters = _dense_filters(op, weight, bias) if e.shape(target.tensor).count(None) <= 1 else None
-    if filters is not None and winograd(e, source, filters, window, target.tensor, target.activation):
-        target.finish()
-        return
-    source = padded(e, source, window.begins, window.ends, for_convolution=True)
-    window = replace(window, begins=(0, 0), ends=(0, 0))
-    factor = widening_of(window, e.shape(source)[1:-1], count) if filters is not None else 1
-    if filters is not None and factor > 1:
-        _widened(e, source, filters, window, factor, target)
-        target.finish()
-        return
-    depthwise = op.group == channels and op.group > 1
-    order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
-    name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-    options: dict[str, Any] = {"depthMultiplier": count // op.group} if depthwise else {}
-    version = (2 if max(window.dilations) > 1 else 1) if depthwise else 6 if op.group > 1 else 1
-    e.op(
-        name,
-        [source, plane_filters(e, weight, order), bias_of(e, bias, count)],
-        [target.tensor],
-        version,
-        **window_options(window),
-        **options,
-        fusedActivationFunction=target.activation,
-    )
+    target = Target(e, e.activated(node), output_sizes(window, e.shape(source)[1:-1]), shape[0])
+    if op.group > 1 and op.group == x.shape[-1]:
+        depthwise_convolution(e, source, (weight, bias), window, target)
+    else:
+        filters = _dense_filters(op, weight, bias) if e.shape(target.tensor).count(None) <= 1 else None
+        if filters is None or not _in_another_form(e, source, filters, window, target):
+            _plain(e, source, (weight, bias), window, target, 6 if op.group > 1 else 1)
     target.finish()
+
+
+def _plain(e: Emitter, source: int, parameters: tuple[Value, Value | None], window: Window, target: Target, version: int) -> None:
+    weight, bias = parameters
+    source = padded(e, source, window.begins, window.ends, for_convolution=True)
+    operands = [source, plane_filters(e, weight, (0, 2, 3, 1)), bias_of(e, bias, weight.tensor.static_shape[0])]  # type: ignore[index]
+    e.op("CONV_2D", operands, [target.tensor], version, **window_options(window), fusedActivationFunction=target.activation)
+
+
+def _in_another_form(e: Emitter, source: int, filters: Filters, window: Window, target: Target) -> bool:
+    """Write a convolution by minimal filtering or with several positions at once, where that takes less time."""
+    if winograd(e, source, filters, window, target.tensor, target.activation):
+        return True
+    spatial = [n if n is None else n + b + a for n, b, a in zip(e.shape(source)[1:-1], window.begins, window.ends, strict=True)]
+    bare = replace(window, begins=(0, 0), ends=(0, 0))
+    factor = widening_of(bare, tuple(spatial), len(filters.weight))
+    if factor > 1:
+        source = padded(e, source, window.begins, window.ends, for_convolution=True)
+        _widened(e, source, filters, bare, factor, target)
+    return factor > 1
 
 
 def _dense_filters(op: ChannelsLastConv, weight: Value, bias: Value | None) -> Filters | None:
@@ -171,36 +109,3 @@ def _volume(e: Emitter, node: Node, window: Window, shape: Sequence[int]) -> Non
         e.op("CONV_3D", [part, kernel, offset], [y], **options)
         results.append(y)
     e.op("CONCATENATION", results, [result], axis=len(shape) - 1, fusedActivationFunction=0)
-
-
-def filter_parts(e: Emitter, weight: Value, perm: Sequence[int], groups: int) -> list[int]:
-    """The filters of each group (slices of axis 0) in the order of axes that a kernel wants."""
-    if weight.data is not None:
-        parts = np.split(weight.data.numpy(), groups)
-        return [e.constant(np.ascontiguousarray(part.transpose(perm))) for part in parts]
-    return split_axis(e, e.transposed(e.operand(weight), perm), list(perm).index(0), groups)
-
-
-def vector_parts(e: Emitter, bias: Value | None, count: int, groups: int) -> list[int]:
-    """The bias of each group, zeros when there is none."""
-    if bias is not None and bias.data is None:
-        return split_last(e, e.operand(bias), groups)
-    array = np.zeros(count, np.float32) if bias is None or bias.data is None else bias.data.numpy()
-    return [e.constant(np.ascontiguousarray(part)) for part in np.split(array, groups)]
-
-
-def split_last(e: Emitter, x: int, parts: int) -> list[int]:
-    """The channels in equal parts."""
-    return split_axis(e, x, len(e.shape(x)) - 1, parts)
-
-
-def split_axis(e: Emitter, x: int, axis: int, parts: int) -> list[int]:
-    """A tensor in equal parts along an axis; the tensor itself for one part."""
-    if parts == 1:
-        return [x]
-    shape = e.shape(x)
-    size = shape[axis]
-    assert size is not None
-    results = [e.temporary([*shape[:axis], size // parts, *shape[axis + 1 :]], e.dtype(x)) for _ in range(parts)]
-    e.op("SPLIT", [e.constant(np.asarray(axis, np.int32)), x], results, numSplits=parts)
-    return results

@@ -17,7 +17,7 @@ from ....ir.ops.windows import per_axis
 from ...backend import Verdict
 from ..emitter import Emitter
 from ..registry import emits, no
-from .convolution import Target
+from .filters import Target
 from .geometry import Window, as_image, output_sizes, padded, product_of, window_of, window_options, window_with
 from .shapes import concatenated, gathered
 

@@ -14,7 +14,7 @@ from ..emitter import activation
 from ..quantized import Grid, Plan, Stored, in_integers
 from ..quantized_emitter import QuantizedEmitter
 from ..writer import Quantization
-from .convolution import Target, window_at
+from .filters import Target, window_at
 from .geometry import Window, as_image, cropped, output_sizes, padded, window_options
 from .pooling import pool_options, pool_window, write
 from .products import GREATEST_INPUT_RANK, GREATEST_RANK

@@ -12,7 +12,7 @@ from ....ir.graph import Node
 from ....ir.ops.channels_last import ChannelsLastConvTranspose
 from ..emitter import Emitter
 from ..registry import emits, first_of
-from .convolution import Target, static_weight
+from .filters import Target, static_weight
 from .geometry import Window, as_image, window_options
 from .spread import Spread, apart, known_spread, spread_at
 from .transposed_convolution import spread_filters

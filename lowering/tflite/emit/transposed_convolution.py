@@ -14,7 +14,7 @@ from ....ir.ops.windows import per_axis
 from ..emitter import Emitter, activation
 from ..registry import emits, first_of
 from ..schema import enumerator
-from .convolution import Target, split_axis, split_last, static_weight, vector_parts
+from .filters import Target, split_axis, split_last, static_weight, vector_parts
 from .geometry import as_image, cropped
 from .shapes import concatenated, gathered
 from .spread import Spread, known_spread, overlapping, spread_at
