@@ -8,10 +8,12 @@ import numpy as np
 
 from ...ir.dtypes import DType
 from ..backend import refuse_model
+from ..wide_floats import narrowed
 
 INT32_MAX = 2**31 - 1
 CARRIERS: dict[DType, str] = {
     DType.FLOAT: "fp32",
+    DType.DOUBLE: "fp32",
     DType.FLOAT16: "fp16",
     DType.INT32: "int32",
     DType.INT64: "int32",
@@ -43,6 +45,10 @@ def carried(array: Any, dtype: DType, where: str = "") -> Any:
     if dtype in WIDE and array.size and (int(array.max()) > INT32_MAX or int(array.min()) < -INT32_MAX - 1):
         worst = max(int(array.max()), -int(array.min()))
         raise refuse_model("coreml", "int64-range", f"ML programs compute integers in 32 bits, which do not hold {worst}", where)
+    if dtype is DType.DOUBLE:
+        array = narrowed(np.asarray(array))
+        if array is None:
+            raise refuse_model("coreml", "precision", "ML programs have no float64, and float32 cannot hold the constant", where)
     return np.ascontiguousarray(array, NUMPY[CARRIERS[dtype]]).reshape(array.shape)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ...ir.diagnostics import Diagnostic
 from ...ir.dtypes import DType
 from ..backend import E_RUN
+from ..wide_floats import check_range
 from .carriers import CARRIERS, INT32_MAX, NUMPY, WIDE
 from .versions import Release
 
@@ -61,10 +62,11 @@ def interface_kind(dtype: DType, release: Release) -> str:
 
 
 def to_program(array: Any, port: Port) -> Any:
-    """A public input as the program takes it; `Diagnostic` E0505 for integers that 32 bits do not hold."""
+    """A public input as the program takes it; `Diagnostic` E0505 for numbers that 32 bits do not hold."""
     if port.dtype in WIDE and array.size and (int(array.max()) > INT32_MAX or int(array.min()) < -INT32_MAX - 1):
         message = f"ML programs compute {port.dtype} in 32 bits, which cannot hold these values"
         raise Diagnostic(E_RUN, message, f"input '{port.name}'", "choose another target")
+    check_range(array, port.name, "an ML program")
     converted = np.ascontiguousarray(array, NUMPY[port.kind])
     return converted.reshape(1) if port.scalar else converted.reshape(array.shape)
 

@@ -9,6 +9,7 @@ from ...ir.graph import Value
 from ...ir.model import Model
 from ...ir.types import TensorType
 from ..artifact import Loss
+from ..wide_floats import losses_of_narrowing
 from .carriers import WIDE
 from .images import Image
 from .interface import Port
@@ -28,7 +29,13 @@ def losses_of(
     states: Mapping[str, State],
 ) -> tuple[Loss, ...]:
     """All losses of a lowering."""
-    found = [*_integers(model), *_interface([*inputs], [*outputs]), *_sizes(shapes), *_precision(settings)]
+    found = [
+        *_integers(model),
+        *_interface([*inputs], [*outputs]),
+        *_sizes(shapes),
+        *_precision(settings),
+        *losses_of_narrowing(model.graph),
+    ]
     for name, image in images.items():
         what = f"the package takes an {image.layout} image with 8 bits per channel: elements are rounded to {image.scale:g} steps"
         found.append(Loss("interface-type", f"input '{name}'", what))

@@ -16,6 +16,7 @@ from ...passes.legalize import SUPPORT, Legalize
 from ...passes.registry import rules_in
 from ..loops import will_unroll
 from . import emit as _emit  # noqa: F401  (registers the translations)
+from . import float64 as _float64  # noqa: F401  (registers its rule)
 from . import integer_products as _integer_products  # noqa: F401  (registers its rule)
 from . import stored_weights as _stored_weights  # noqa: F401  (registers its rule)
 from .emit.dispatch import judge

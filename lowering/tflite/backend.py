@@ -14,13 +14,13 @@ from ..artifact import Artifact, Loss, debug_handles
 from ..backend import E_OPTION, Backend, Session, Support, Verdict, refuse, refuse_model, refuse_python
 from ..caches import cache_passes, check_cache_length
 from ..signature import Signature
+from ..wide_floats import losses_of_narrowing
 from . import rewrites  # noqa: F401  (registers the passes)
 from .emitter import Emitter, Winograd
 from .matrix import foreign, judge, problems, rows
 from .quantized import has_quantization, plan_of
 from .quantized_emitter import QuantizedEmitter
 from .quantized_report import integer_signature, interface_facts, quantisation_facts, quantisation_losses
-from .rewrites.wide_floats import MARK
 from .session import TfLiteSession
 from .signatures import SignatureSession, choose, parse_signatures, specialised
 from .unrolling import UNROLL
@@ -188,7 +188,7 @@ def _emit(flat: FlatModel, key: str, model: Model, integers: bool, winograd: Win
     emitter = Emitter(flat, winograd=winograd) if plan is None else QuantizedEmitter(flat, plan, integers, winograd=winograd)
     emitter.run(graph)
     _publish(flat, key, emitter, graph)
-    losses, signature = _losses(model), Signature.of(model)
+    losses, signature = losses_of_narrowing(model.graph), Signature.of(model)
     narrowed, facts = bool(losses), {}
     if plan is not None:
         facts["quantisation"] = quantisation_facts(plan)
@@ -222,12 +222,3 @@ def operator_counts(flat: FlatModel) -> dict[str, int]:
         for operator in subgraph.operators:
             counts[operator.name] = counts.get(operator.name, 0) + 1
     return dict(sorted(counts.items()))
-
-
-def _losses(model: Model) -> list[Loss]:
-    """What the lowered model computes less precisely than the source."""
-    narrowed = [node.output.name for node in model.graph.walk() if MARK in node.metadata]
-    if not narrowed:
-        return []
-    listed = ", ".join(narrowed[:5]) + (f" and {len(narrowed) - 5} more" if len(narrowed) > 5 else "")
-    return [Loss("precision", listed, "float64 arithmetic runs in float32")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from ...ir.diagnostics import Diagnostic
 from ..backend import E_LOAD, E_RUN, Session
 from ..signature import Signature
+from ..wide_floats import check_range
 from .quiet import Printed, quiet_stderr
 
 
@@ -58,7 +59,8 @@ class TfLiteSession(Session):
         """Outputs by name; see `Session.run`."""
         arrays = [np.asarray(a) for a in self.signature.check(feeds).values()]
         if self._narrowed:
-            _check_range(self.signature, arrays)
+            for spec, array in zip(self.signature.inputs, arrays, strict=True):
+                check_range(array, spec.name, "LiteRT")
         interpreter = self._interpreter
         printed = Printed()
         try:
@@ -78,13 +80,3 @@ class TfLiteSession(Session):
             raise Diagnostic(E_RUN, "LiteRT stopped while running", hint=hint, notes=notes) from error
         results = [interpreter.get_tensor(index) for index in self._outputs]
         return {spec.name: array for spec, array in zip(self.signature.outputs, results, strict=True)}
-
-
-def _check_range(signature: Signature, arrays: Sequence[Any]) -> None:
-    """Raise `Diagnostic` E0505 for float64 numbers that float32 cannot hold."""
-    for spec, array in zip(signature.inputs, arrays, strict=True):
-        if array.dtype == np.float64 and array.size:
-            finite = np.abs(array[np.isfinite(array)])
-            if finite.size and finite.max() > np.finfo(np.float32).max:
-                message = "LiteRT computes float64 in float32, which cannot hold these values"
-                raise Diagnostic(E_RUN, message, f"input '{spec.name}'", "choose the target ort")

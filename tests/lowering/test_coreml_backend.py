@@ -223,13 +223,31 @@ BAD: list[tuple[str, Model, str]] = [
                  [("y", TensorProto.STRING, [2])]),
         "string",
     ),
-    (
-        "double",
-        model_of([helper.make_node("Neg", ["x"], ["y"], name="n")], [("x", TensorProto.DOUBLE, [2])], [("y", TensorProto.DOUBLE, [2])]),
-        "dtype",
-    ),
     ("rank", model_of([helper.make_node("Neg", ["x"], ["y"], name="n")], [("x", F, [1] * 6)], [("y", F, [1] * 6)]), "rank"),
 ]  # fmt: skip
+
+
+def test_float64_is_computed_in_float32(tmp_path: Path) -> None:
+    """The interface stays float64, the loss is reported, and numbers that float32 cannot hold are refused when they are fed."""
+    nodes = [helper.make_node("Softmax", ["x"], ["s"]), helper.make_node("Add", ["s", "c"], ["y"])]
+    constant = {"c": np.array([1.5, -2.0, 1e-3])}
+    model = model_of(nodes, [("x", TensorProto.DOUBLE, [2, 3])], [("y", TensorProto.DOUBLE, [2, 3])], constant)
+    bundle = edgec.compile(model, target="coreml", output=tmp_path / "bundle")
+    x = np.array([[0.1, 2.0, -3.0], [5.0, 5.0, 5.0]])
+    found = bundle.run({"x": x})["y"]
+    exact = np.exp(x) / np.exp(x).sum(1, keepdims=True) + constant["c"]
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert any(loss["kind"] == "precision" and "float64" in loss["what"] for loss in bundle.manifest["losses"])
+    with pytest.raises(Diagnostic) as caught:
+        bundle.run({"x": np.full((2, 3), 1e200)})
+    assert caught.value.code == "E0505" and "'x'" in caught.value.where
+
+
+def test_constants_beyond_float32_are_refused(tmp_path: Path) -> None:
+    node = helper.make_node("Add", ["x", "c"], ["y"], name="n")
+    model = model_of([node], [("x", TensorProto.DOUBLE, [2])], [("y", TensorProto.DOUBLE, [2])], {"c": np.array([1.0, 1e100])})
+    assert refusal(model, tmp_path).code == "E0501"
 
 
 @pytest.mark.parametrize(("model", "reason"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])

@@ -27,7 +27,7 @@ def _target(node: Node) -> Obstacle | None:
     return None
 
 
-@translates(Cast, dtypes=MOVABLE, when=_target)
+@translates(Cast, dtypes=MOVABLE | {DType.DOUBLE}, when=_target)
 def cast(e: Emission, node: Node) -> None:
     """A conversion between carriers; what is not zero is true, and narrow integers wrap around."""
     op, x, source = node.op, e.operand(node), e.required(node).dtype
