@@ -33,6 +33,9 @@ KEPT: tuple[type[Op], ...] = (
     MsDequantizeLinear,
 )
 _FAILED = "fold-constants.failed"
+_SPARE = "fold-constants.spare"
+SHARE = 50
+"""Folding may add one part in so many of the constants' size: masks of attention windows are worth it beside weights of a hundred times their size."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class FoldConstants(Pass):
     """Replace what is known at compile time by constants: nodes whose operands are all constant, and shape arithmetic.
 
     A result that is larger than ``limit`` bytes (default: the context's ``fold_bytes``) is only folded when the constants that
-    disappear with it are at least as large. Quantised constants keep their nodes. A node that cannot be evaluated stays, with a note.
+    disappear with it are at least as large; without a limit of its own, the pass lets all such results together add one part in `SHARE`
+    to the constants that the graph had. Quantised constants keep their nodes. A node that cannot be evaluated stays, with a note.
     """
 
     name: ClassVar[str] = "fold-constants"
@@ -48,7 +52,7 @@ class FoldConstants(Pass):
     limit: int | None = None
 
     def run(self, graph: Graph, context: Context) -> Change:
-        folder = _Folder(context, context.fold_bytes if self.limit is None else self.limit)
+        folder = _Folder(context, graph, self.limit)
         for inner in list(graph.graphs()):
             if inner is graph or (inner.parent is not None and inner.parent.graph is not None):
                 folder.fold_known(inner)
@@ -57,8 +61,12 @@ class FoldConstants(Pass):
 
 
 class _Folder:
-    def __init__(self, context: Context, limit: int) -> None:
-        self.context, self.limit = context, limit
+    def __init__(self, context: Context, graph: Graph, limit: int | None) -> None:
+        self.context = context
+        self.limit = context.fold_bytes if limit is None else limit
+        self.spare = 0
+        if limit is None:
+            self.spare = context.extras.setdefault(_SPARE, sum(v.data.nbytes for v in graph.constants() if v.data is not None) // SHARE)
         self.change = Change()
         self.failed: dict[Node, None] = context.extras.setdefault(_FAILED, {})
 
@@ -83,11 +91,13 @@ class _Folder:
             foldable = node.op.pure and not node.regions and all(v is None or v.data is not None for v in inputs)
             if not foldable or isinstance(node.op, KEPT) or node in self.failed:
                 continue
-            allowance = max(self.limit, _dying_bytes(node))
+            dying = _dying_bytes(node)
+            allowance = max(self.limit, dying + self.spare)
             if _result_bytes(node) > allowance:
                 continue
             results = self._evaluate(node)
-            if results is None or sum(_bytes_of(v, r) for v, r in zip(node.outputs, results, strict=True)) > allowance:
+            size = None if results is None else sum(_bytes_of(v, r) for v, r in zip(node.outputs, results, strict=True))
+            if results is None or size is None or size > allowance:
                 continue
             if not self.context.permit("fold-node"):
                 return
@@ -95,6 +105,8 @@ class _Folder:
                 if value.uses:
                     self._replace(graph, value, result)
             graph.remove(node)
+            if size > self.limit and self.spare:
+                self.spare = self.context.extras[_SPARE] = self.spare - (size - dying)
             self.change.record("node")
 
     def _evaluate(self, node: Node) -> Sequence[Any] | None:

@@ -177,6 +177,23 @@ def test_the_size_limit_of_folding_comes_from_the_context_or_the_option():
         assert (len(graph) == 0) is folded
 
 
+def test_large_results_share_a_fiftieth_of_the_constants():
+    """Two of 100 kB fit beside 12.5 MB; with 7.5 MB only one does, and none with a limit of the pass itself."""
+    for elements, pipeline, left in (
+        (3_125_000, "fold-constants", 0),
+        (1_875_000, "fold-constants", 1),
+        (3_125_000, "fold-constants{limit=9}", 2),
+    ):
+        graph = Graph()
+        x = graph.add_input("x", TensorType(DType.FLOAT, (elements,)))
+        graph.set_outputs([graph.add(Add(), x, constant(np.ones(elements, np.float32), "weight"))])
+        for name in ("a", "b"):
+            wide = graph.add(Expand(), constant(np.float32(1 if name == "a" else 2), name), int64s([25_000]))
+            graph.set_outputs([*graph.outputs, wide])
+        run_passes(graph, f"fix({pipeline})")
+        assert ops(graph).count("Expand") == left
+
+
 def test_folding_keeps_small_parts_of_large_constants_without_the_whole():
     graph = Graph()
     table = constant(np.arange(100_000, dtype=np.float32).reshape(1000, 100), "table")
