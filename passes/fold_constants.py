@@ -35,7 +35,7 @@ KEPT: tuple[type[Op], ...] = (
 _FAILED = "fold-constants.failed"
 _SPARE = "fold-constants.spare"
 SHARE = 50
-"""Folding may add one part in so many of the constants' size: masks of attention windows are worth it beside weights of a hundred times their size."""
+"""Folding may add one part in so many of the constants' size: masks of attention windows are worth it beside 100 MB of weights."""
 
 
 @dataclass(frozen=True)
