@@ -85,6 +85,7 @@ def convolution(node: Node, im2col: bool) -> Geometry | None:
         "batch": data[0], "groups": groups, "inputs": per_group_in, "outputs": per_group_out, "positions": product(positions),
         "area": product(area), "taps": taps, "width": positions[-1], "stride": product(tuple(strides)),
         **_borders(node, weight[2:], strides, positions), "activated": product(result) * _activation_weight(node), "slides": 0,
+        "tail": 0,
     }  # fmt: skip
     if groups != 1:
         kernel = "conv-depthwise" if per_group_in == 1 else "conv-grouped"

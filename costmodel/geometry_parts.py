@@ -6,8 +6,8 @@ The sizes of each class (every class has ``flops``, the operations outside of mu
 - conv-*: batch, groups, inputs and outputs (channels of one group), positions (of the result), area (of the operand), taps, width
   (the innermost spatial axis of the result), stride (product of the strides), edge (positions of a row beside padding), skipped and
   outside (taps over all positions of a channel that lie in the padding above and below: not computed, or computed on zeros that are not
-  copied), activated (operations of a fused activation; none for Relu, which kernels do on the way), slides (1 for kernels that do not
-  unfold)
+  copied), activated (operations of a fused activation; none for Relu, which kernels do on the way), tail (1 when channels that lie
+  next to each other do not fill the last vector), slides (1 for kernels that do not unfold)
 - attention: batch, heads, shared (heads of keys and values), queries, keys, size, value_size, projection (multiply-accumulates)
 - normalization, softmax: rows, columns
 - reduction: elements, results, run (elements that follow each other in memory before the reduced position changes)

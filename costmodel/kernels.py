@@ -128,7 +128,8 @@ def _depthwise(s: Sizes, b: Blocks) -> tuple[Size, ...]:
     results, operand = s["batch"] * channels * s["positions"], s["batch"] * s["groups"] * s["inputs"] * s["area"]
     spread = s["batch"] * channels * padded(s["positions"], b.columns) * s["taps"] * s["inputs"]
     copies = s["batch"] * channels * _copied_rows(s)
-    return macs, grown, results, operand, rows, singles, copies, spread, s["batch"] * channels, s["activated"], s["flops"]
+    tails = s["batch"] * s["positions"] * s["taps"] * s["tail"]
+    return macs, grown, results, operand, rows, singles, copies, spread, tails, s["batch"] * channels, s["activated"], s["flops"]
 
 
 def _grouped(s: Sizes, b: Blocks) -> tuple[Size, ...]:
@@ -207,7 +208,7 @@ KERNELS: dict[str, KernelClass] = {
         KernelClass("conv-im2col", (*_CONV, "columns"), _unfolded, _columns_scratch, _whole_stall),
         KernelClass(
             "conv-depthwise",
-            ("macs", "padded", "results", "operand", "rows", "singles", "copies", "spread", "calls", "activated", "flops"),
+            ("macs", "padded", "results", "operand", "rows", "singles", "copies", "spread", "tails", "calls", "activated", "flops"),
             _depthwise,
         ),
         KernelClass("conv-grouped", (*_CONV, "calls"), _grouped),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -135,11 +134,10 @@ def _survivors(sums: Iterable[tuple[Dim, str]]) -> list[tuple[Dim, str]]:
 
 
 def _typical(size: Dim) -> float:
-    """The size when every symbol is 64: a total order that agrees with domination."""
+    """The most that the size can be when every symbol is 64: a total order that agrees with domination."""
     if not isinstance(size, Expr):
         return size
-    value = size.substitute(dict.fromkeys(size.symbols(), 64))
-    return value if isinstance(value, int) else math.inf
+    return size.bounds(dict.fromkeys(size.symbols(), (64, 64)))[1]
 
 
 def _at_least(left: Dim, right: Dim) -> bool:

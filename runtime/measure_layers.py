@@ -37,6 +37,8 @@ SHAPES = ("shapeof", "shape", "rank")
 CONTRACTIONS = (*DENSE, *TRANSPOSED, *PRODUCTS, *RECURRENT, *ATTENTIONS)
 
 BRANCHING = "branching"  # control flow whose bodies are layers of their own
+LANES = 16  # numbers of the longest vectors
+FEW_TAPS = 9  # of depthwise kernels in LiteRT; there are others for more
 ALIASING = 4096  # bytes: planes that are multiples of it fall into the same sets of a cache, which changes of layout suffer from
 
 
@@ -252,9 +254,12 @@ def _convolution(layer: Layer, transposed: bool) -> Geometry:
         "batch": data[0], "groups": groups, "inputs": max(channels // groups, 1), "outputs": max(filters // groups, 1),
         "positions": prod(positions), "area": prod(area), "taps": taps, "width": positions[-1], "stride": layer.stride, "edge": 0,
         "skipped": 0, "outside": 0, "activated": 0, "slides": int(bool(layer.variant)), "flops": prod(result),
+        "tail": int(layer.last and channels % LANES != 0),
     }  # fmt: skip
     kernel = "conv-direct" if groups == 1 else "conv-depthwise" if channels == groups else "conv-grouped"
     form = "transposed" if transposed else "pointwise" if taps == 1 and layer.stride == 1 else ""
+    if layer.last and kernel == "conv-depthwise" and taps > FEW_TAPS:
+        form = "wide"
     return Geometry(kernel, sizes, "-".join(part for part in (layer.variant, form) if part))
 
 

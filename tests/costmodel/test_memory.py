@@ -124,3 +124,13 @@ def test_peak_equals_a_simulation(steps) -> None:
         values.append(graph.add(OPS["", "Slice"](), total, int64s([0]), int64s([size])))
     graph.set_outputs(values[-2:])
     assert peak_memory(graph).bytes == simulate(graph)
+
+
+def test_sizes_that_broadcast_for_few_values_are_ordered() -> None:
+    """A dimension of n and one of n + 2 meet only where n is such that one of them is 1: an order of sizes must not ask for 64 and 66."""
+    graph = Graph()
+    n = symbol("n")
+    x = graph.add_input("x", TensorType(DType.FLOAT, (n, 8)))
+    y = graph.add_input("y", TensorType(DType.FLOAT, (n + 2, 8)))
+    graph.set_outputs([graph.add(OPS["", "Relu"](), graph.add(OPS["", "Add"](), x, y))])
+    assert peak_memory(graph).moments
