@@ -43,8 +43,7 @@ class Context:
         opsets: the opset version per domain that the result may use at most; a domain that is not listed has no limit.
         allow_approximate: whether rewrites may change results beyond the rounding of a reordered sum.
         seed: for passes that draw random numbers.
-        fold_bytes: how large a folded constant may be, in bytes, when it replaces less than that (larger ones share a fiftieth of the
-            model's constants).
+        fold_bytes: how large a folded constant may be, in bytes, when it replaces less than that.
         notes: what passes reported, in order.
         declines: filled with the rules that matched and declined; None (do not record) in normal runs.
         rewrite_limit: after so many rewrites no further one is permitted (`BisectLimit`); None means no limit.

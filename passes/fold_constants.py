@@ -34,8 +34,6 @@ KEPT: tuple[type[Op], ...] = (
 )
 _FAILED = "fold-constants.failed"
 _SPARE = "fold-constants.spare"
-SHARE = 50
-"""Folding may add one part in so many of the constants' size: masks of attention windows are worth it beside 100 MB of weights."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,18 @@ class FoldConstants(Pass):
     """Replace what is known at compile time by constants: nodes whose operands are all constant, and shape arithmetic.
 
     A result that is larger than ``limit`` bytes (default: the context's ``fold_bytes``) is only folded when the constants that
-    disappear with it are at least as large; without a limit of its own, the pass lets all such results together add one part in `SHARE`
-    to the constants that the graph had. Quantised constants keep their nodes. A node that cannot be evaluated stays, with a note.
+    disappear with it are at least as large. With ``share``, all such results together may add one part in so many to the constants that
+    the graph had: masks of attention windows are worth it beside 100 MB of weights. Quantised constants keep their nodes. A node that
+    cannot be evaluated stays, with a note.
     """
 
     name: ClassVar[str] = "fold-constants"
     idempotent: ClassVar[bool] = True
     limit: int | None = None
+    share: int | None = None
 
     def run(self, graph: Graph, context: Context) -> Change:
-        folder = _Folder(context, graph, self.limit)
+        folder = _Folder(context, graph, self.limit, self.share)
         for inner in list(graph.graphs()):
             if inner is graph or (inner.parent is not None and inner.parent.graph is not None):
                 folder.fold_known(inner)
@@ -61,12 +61,12 @@ class FoldConstants(Pass):
 
 
 class _Folder:
-    def __init__(self, context: Context, graph: Graph, limit: int | None) -> None:
+    def __init__(self, context: Context, graph: Graph, limit: int | None, share: int | None) -> None:
         self.context = context
         self.limit = context.fold_bytes if limit is None else limit
         self.spare = 0
-        if limit is None:
-            self.spare = context.extras.setdefault(_SPARE, sum(v.data.nbytes for v in graph.constants() if v.data is not None) // SHARE)
+        if share:
+            self.spare = context.extras.setdefault(_SPARE, sum(v.data.nbytes for v in graph.constants() if v.data is not None) // share)
         self.change = Change()
         self.failed: dict[Node, None] = context.extras.setdefault(_FAILED, {})
 

@@ -28,7 +28,7 @@ from .weights import BLOCKS, SCALES, SHRINK, STORED, compress
 from .writer import SIGNATURE_KEY, FlatModel
 
 MODEL_FILE = "model.tflite"
-CLEANUP = "fold-constants,fold-if,remove-no-ops,simplify-shapes,common-subexpressions,dead-code"
+CLEANUP = "fold-constants{share=50},fold-if,remove-no-ops,simplify-shapes,common-subexpressions,dead-code"
 TRIAL = f"fix(tflite-rewrites,{UNROLL},fold-constants,fold-if,dead-code)"
 DESCRIPTION = "compiled by edgec"
 OWN_PASSES = f"inline-regions,fix(tflite-rewrites,{UNROLL},{CLEANUP}),assign-layout,fix({CLEANUP}),settle-quantization,dead-code"

@@ -177,12 +177,12 @@ def test_the_size_limit_of_folding_comes_from_the_context_or_the_option():
         assert (len(graph) == 0) is folded
 
 
-def test_large_results_share_a_fiftieth_of_the_constants():
-    """Two of 100 kB fit beside 12.5 MB; with 7.5 MB only one does, and none with a limit of the pass itself."""
+def test_large_results_may_share_a_part_of_the_constants():
+    """With a fiftieth two of 100 kB fit beside 12.5 MB, beside 7.5 MB only one; without a share none."""
     for elements, pipeline, left in (
-        (3_125_000, "fold-constants", 0),
-        (1_875_000, "fold-constants", 1),
-        (3_125_000, "fold-constants{limit=9}", 2),
+        (3_125_000, "fold-constants{share=50}", 0),
+        (1_875_000, "fold-constants{share=50}", 1),
+        (3_125_000, "fold-constants", 2),
     ):
         graph = Graph()
         x = graph.add_input("x", TensorType(DType.FLOAT, (elements,)))
