@@ -67,8 +67,7 @@ def _cast(b: Rewriter, value: Value, dtype: DType) -> Value:
 
 def narrowed(array: Any) -> Any:
     """A float64 array as float32, None when that cannot hold it."""
-    finite = np.abs(array[np.isfinite(array)])
-    large = finite.max() if finite.size else 0.0
+    large = _greatest(array)
     if FLOAT_MAX < large < INFINITE:
         return None
     if large >= INFINITE:
@@ -76,15 +75,14 @@ def narrowed(array: Any) -> Any:
     return array.astype(np.float32)
 
 
-def fits(array: Any) -> bool:
-    """Whether float32 holds the finite ones of these numbers, rounded."""
-    finite = np.abs(array[np.isfinite(array)])
-    return not finite.size or float(finite.max()) <= FLOAT_MAX
+def _greatest(array: Any) -> float:
+    """The greatest magnitude of the finite numbers."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
 
 
 def check_range(array: Any, name: str, engine: str) -> None:
     """Raise `Diagnostic` E0505 for an input with float64 numbers that float32 cannot hold."""
-    if array.dtype == np.float64 and not fits(array):
+    if array.dtype == np.float64 and _greatest(array) > FLOAT_MAX:
         message = f"{engine} computes float64 in float32, which cannot hold these values"
         raise Diagnostic(E_RUN, message, f"input '{name}'", "choose the target ort")
 

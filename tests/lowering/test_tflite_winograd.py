@@ -80,7 +80,7 @@ def test_tiles_give_the_numbers_of_the_plain_form(tiling, size, always, tmp_path
     operators = check(convolution((1, 6, *size)), tmp_path)
     counts = [m + 2 if m > 1 else 1 for m in (tiling.rows, tiling.columns)]
     assert operators.count("CONV_2D") == counts[0] * counts[1]
-    assert "TRANSPOSE" not in operators[1:-1] or operators.count("TRANSPOSE") == 2  # only at input and output
+    assert operators.count("TRANSPOSE") <= 2  # at input and output
 
 
 @pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 0, 1), (2, 2, 2, 2), (0, 1, 2, 0)], ids=str)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.ops.random import RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
+from ...seeds import whole_seed
 from .context import Emission, ints
 from .translation import FLOATS, Obstacle, translates
 
@@ -41,5 +42,5 @@ def _shape(e: Emission, node: Node) -> Any:
 
 
 def _seed(seed: float | None) -> np.int32:
-    """A number that is not negative for a seed."""
-    return np.int32(NO_SEED if seed is None else int(np.float32(seed).view(np.uint32)) & 0x7FFFFFFF)
+    whole = whole_seed(seed)
+    return np.int32(NO_SEED if whole is None else whole)

@@ -55,7 +55,7 @@ def depthwise_convolution(e: Emitter, source: int, parameters: tuple[Value, Valu
     parts = _parts(e, source, window) if count == channels and weight.data is not None and (bias is None or bias.data is not None) else []
     if len(parts) < 2:
         operands = (plane_filters(e, weight, (1, 2, 3, 0)), bias_of(e, bias, count))
-        _write(e, source, operands, window, count // channels, target.tensor, target.activation)
+        write_depthwise(e, source, operands, window, target.tensor, target.activation, count // channels)
         return
     filters = weight.data.numpy().reshape(count, *window.kernel)  # type: ignore[union-attr]
     offsets = np.zeros(count, np.float32) if bias is None else bias.data.numpy()  # type: ignore[union-attr]
@@ -64,7 +64,7 @@ def depthwise_convolution(e: Emitter, source: int, parameters: tuple[Value, Valu
         kernel = np.ascontiguousarray(filters[first:last].transpose(1, 2, 0)[None])
         operands = e.constant(kernel, weight.name), e.constant(np.ascontiguousarray(offsets[first:last]))
         y = e.like(source, [*e.shape(target.tensor)[:-1], last - first])
-        _write(e, _slice(e, source, first, last), operands, window, 1, y, target.activation)
+        write_depthwise(e, _slice(e, source, first, last), operands, window, y, target.activation)
         results.append(y)
     e.op("CONCATENATION", results, [target.tensor], axis=3, fusedActivationFunction=activation("NONE"))
 
@@ -87,7 +87,8 @@ def _slice(e: Emitter, source: int, first: int, last: int) -> int:
     return y
 
 
-def _write(e: Emitter, source: int, parameters: tuple[int, int], window: Window, multiplier: int, y: int, code: int) -> None:
+def write_depthwise(e: Emitter, source: int, parameters: tuple[int, int], window: Window, y: int, code: int, multiplier: int = 1) -> None:
+    """DEPTHWISE_CONV_2D of an operand that is not padded, with filters and bias."""
     source = padded(e, source, window.begins, window.ends, for_convolution=True)
     version = 2 if max(window.dilations) > 1 else 1
     options: dict[str, Any] = {**window_options(window), "depthMultiplier": multiplier, "fusedActivationFunction": code}

@@ -19,7 +19,7 @@ from ..emitter import Emitter
 from ..registry import emits, first_of, no
 from ..schema import tensor_type
 from .conditions import constant_operand, rank_at_most, sizes
-from .shapes import INT32_MAX, concatenated, gathered, reshape_plan, reshape_to, vector_operand
+from .shapes import INT32_MAX, gathered, joined, reshape_plan, reshape_to, vector_operand
 
 ANY = frozenset(
     (
@@ -246,7 +246,7 @@ def _static_bounds(
 
 def _placed(e: Emitter, vector: int, axes: list[int], rank: int) -> int:
     """The elements of a vector at the positions ``axes`` of a longer one that is zero elsewhere."""
-    whole = concatenated(e, [vector, e.ints([0])])
+    whole = joined(e, [vector, e.ints([0])], 0)
     return gathered(e, whole, [axes.index(i) if i in axes else len(axes) for i in range(rank)])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ....ir.dtypes import DType
@@ -16,7 +14,7 @@ from ..registry import emits, no
 from .conditions import sizes
 from .movement import ANY, JOINED
 from .pads import merged_dimensions, pad_into
-from .shapes import vector_operand
+from .shapes import joined, vector_operand
 
 PADDED = frozenset(
     (DType.FLOAT, DType.FLOAT16, DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8, DType.BOOL),
@@ -186,16 +184,6 @@ def _wrapped(e: Emitter, tensor: int, axis: int, before: int, after: int) -> int
     front = [part(e, tensor, axis, -before, None, before)] if before else []
     back = [part(e, tensor, axis, 0, after, after)] if after else []
     return joined(e, [*front, tensor, *back], axis)
-
-
-def joined(e: Emitter, parts: Sequence[int], axis: int) -> int:
-    """Tensors one after the other along an axis."""
-    shape = list(e.shape(parts[0]))
-    lengths = [e.shape(p)[axis] for p in parts]
-    shape[axis] = None if None in lengths else sum(n for n in lengths if n is not None)
-    y = e.temporary(shape, e.dtype(parts[0]))
-    e.op("CONCATENATION", parts, [y], axis=axis, fusedActivationFunction=0)
-    return y
 
 
 GROWN = {"edge": _repeated, "reflect": _reflected, "wrap": _wrapped}

@@ -19,7 +19,7 @@ from ..emitter import Emitter
 from ..registry import emits, no
 from .filters import Target
 from .geometry import Window, as_image, output_sizes, padded, product_of, window_of, window_options, window_with
-from .shapes import concatenated, gathered
+from .shapes import gathered, joined
 
 BYTES = frozenset((DType.INT8, DType.UINT8))
 LOWEST = float(np.finfo(np.float32).min)
@@ -226,7 +226,7 @@ def _constant_ratio(window: Window, spatial: Sequence[int | None], include_pads:
 
 def _computed_share(e: Emitter, x: int, window: Window, include_pads: bool) -> int:
     """The share of each window that counts: the mean of ones where elements count and zeros elsewhere."""
-    sizes = concatenated(e, [e.ints([1]), gathered(e, e.shape_of(x), [1, 2]), e.ints([1])])
+    sizes = joined(e, [e.ints([1]), gathered(e, e.shape_of(x), [1, 2]), e.ints([1])], 0)
     ones = e.temporary([1, *e.shape(x)[1:-1], 1], e.dtype(x))
     e.op("FILL", [sizes, e.number(1.0)], [ones])
     begins, ends = window.begins, window.ends

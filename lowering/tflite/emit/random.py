@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ....ir.dtypes import DType
 from ....ir.graph import Node
 from ....ir.ops.random import RandomNormal, RandomNormalLike, RandomUniform, RandomUniformLike
 from ...backend import Verdict
+from ...seeds import whole_seed
 from ..emitter import Emitter, activation
 from ..registry import emits, no
 
@@ -39,9 +38,9 @@ def normal(e: Emitter, node: Node) -> None:
 def _drawn(e: Emitter, node: Node, kernel: str, factor: float, offset: float) -> None:
     shape = node.output.tensor.static_shape
     sizes = e.ints(shape) if shape is not None else e.shape_of(e.operand(node.inputs[0]))
-    none = activation("NONE")
+    none, seed = activation("NONE"), whole_seed(node.op.seed)  # type: ignore[attr-defined]
     x = e.temporary(node.output.shape or (), DType.FLOAT)
-    e.op(kernel, [sizes], [x], seed=_seed(node.op.seed), seed2=0)  # type: ignore[attr-defined]
+    e.op(kernel, [sizes], [x], seed=0 if seed is None else seed + 1, seed2=0)
     if factor != 1:
         x = e.binary("MUL", x, e.number(factor), fusedActivationFunction=none)
     if offset != 0:
@@ -50,8 +49,3 @@ def _drawn(e: Emitter, node: Node, kernel: str, factor: float, offset: float) ->
         e.alias(node.output, x)
     else:
         e.cast_into(x, e.result(node.output))
-
-
-def _seed(seed: float | None) -> int:
-    """A positive number for a seed, 0 for none: LiteRT then takes one of its own."""
-    return 0 if seed is None else max(int(np.float32(seed).view(np.uint32)) & 0x7FFFFFFF, 1)

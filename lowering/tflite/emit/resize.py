@@ -18,7 +18,7 @@ from ..emitter import Emitter
 from ..registry import FLOAT32, emits, first_of, no
 from .geometry import as_image, as_line_into, product_of
 from .movement import ANY
-from .shapes import concatenated, gathered, narrowed
+from .shapes import gathered, joined, narrowed
 
 FLAGS = ((False, False), (False, True), (True, False))
 """Settings of align_corners and half_pixel_centers that the kernels have."""
@@ -225,7 +225,7 @@ def _size_vector(e: Emitter, node: Node, x: int, axes: Sequence[Axis]) -> int:
             assert wanted is not None
             listed = list(normalize_axes(op.axes, len(shape))) if op.axes else list(range(len(shape)))
             parts.append(narrowed(e, gathered(e, e.operand(wanted), [listed.index(place + 1)])))
-    return concatenated(e, parts)
+    return joined(e, parts, 0)
 
 
 # -- any sampling, axis by axis ------------------------------------------------------------------------------------------------

@@ -15,13 +15,15 @@ from .conditions import sizes
 INT32_MAX = 2**31 - 1
 
 
-def concatenated(e: Emitter, vectors: Sequence[int]) -> int:
-    """Vectors one after the other."""
-    if len(vectors) == 1:
-        return vectors[0]
-    length = [e.shape(v)[0] for v in vectors]
-    y = e.temporary([None if None in length else sum(n for n in length if n is not None)], e.dtype(vectors[0]))
-    e.op("CONCATENATION", vectors, [y], axis=0, fusedActivationFunction=0)
+def joined(e: Emitter, parts: Sequence[int], axis: int) -> int:
+    """Tensors one after the other along an axis; the tensor itself when there is one."""
+    if len(parts) == 1:
+        return parts[0]
+    shape = list(e.shape(parts[0]))
+    lengths = [e.shape(p)[axis] for p in parts]
+    shape[axis] = None if None in lengths else sum(n for n in lengths if n is not None)
+    y = e.temporary(shape, e.dtype(parts[0]))
+    e.op("CONCATENATION", parts, [y], axis=axis, fusedActivationFunction=0)
     return y
 
 

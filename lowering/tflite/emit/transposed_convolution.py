@@ -16,7 +16,7 @@ from ..registry import emits, first_of
 from ..schema import enumerator
 from .filters import Target, split_axis, split_last, static_weight, vector_parts
 from .geometry import as_image, cropped
-from .shapes import concatenated, gathered
+from .shapes import gathered, joined
 from .spread import Spread, known_spread, overlapping, spread_at
 
 DENSE_ELEMENTS = 1 << 20
@@ -148,7 +148,7 @@ class Plane:
         offsets = [k - s for k, s in zip(reach, self.found.strides, strict=True)]
         if any(offsets):  # an operator whose result LiteRT does not know before the run
             spatial = e.binary("ADD", spatial, e.ints(offsets))
-        return concatenated(e, [gathered(e, whole, [0]), spatial, e.ints([shape[-1] or 0])])
+        return joined(e, [gathered(e, whole, [0]), spatial, e.ints([shape[-1] or 0])], 0)
 
     def write(self, x: int, filters: int, bias: int, y: int, code: int) -> None:
         """Append the operator."""

@@ -7,14 +7,15 @@ are the results, which are then put side by side.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..emitter import Emitter, activation
+from .depthwise import write_depthwise
 from .geometry import Window, cropped, output_sizes, padded, window_options, window_with
 from .minimal_filtering import Filtering, minimal_filtering
+from .shapes import joined
 from .winograd_tiling import Plane, Tiling, growth, joins_at_once, tiling_of
 
 ONES = (1, 1)
@@ -83,7 +84,7 @@ class _Tiled:
         kernel = tuple(k if stays else 1 for k, stays in zip(window.kernel, rest, strict=True))
         product = window_with(kernel, ONES, ONES, tuple(pads), self.e.shape(source)[1:3])
         source = padded(self.e, source, product.begins, product.ends, for_convolution=True)
-        product = Window(kernel, ONES, ONES, product.padding, (0, 0), (0, 0))
+        product = replace(product, begins=(0, 0), ends=(0, 0))
         products = [
             [self._product(tiles, (i, j), product) for j, tiles in enumerate(self._transformed(rows, 1, begins[1]))]
             for i, rows in enumerate(self._transformed(source, 0, begins[0]))
@@ -104,15 +105,14 @@ class _Tiled:
         end = (count - 1) * found.results + taps - size - begin
         pads = (begin, 0, end, 0) if axis == 0 else (0, begin, 0, end)
         window = window_with(kernel, steps, ONES, pads, shape[1:3])
-        source = padded(e, x, window.begins, window.ends, for_convolution=True)
+        source, bare = padded(e, x, window.begins, window.ends, for_convolution=True), replace(window, begins=(0, 0), ends=(0, 0))
         shape[1 + axis] = count
         channels = self.plane.channels
         zeros = e.constant(np.zeros(channels, np.float32))
         for row in found.data:
             weight = np.broadcast_to(row.astype(np.float32).reshape(1, *kernel, 1), (1, *kernel, channels))
             y = e.like(x, shape)
-            operands = [source, e.constant(np.ascontiguousarray(weight)), zeros]
-            e.op("DEPTHWISE_CONV_2D", operands, [y], **window_options(window), depthMultiplier=1, fusedActivationFunction=NONE)
+            write_depthwise(e, source, (e.constant(np.ascontiguousarray(weight)), zeros), bare, y, NONE)
             yield y
 
     def _product(self, x: int, index: tuple[int, int], window: Window) -> int:
@@ -166,24 +166,15 @@ class _Tiled:
         batch, rows, columns, filters = e.shape(tiles[0][0])
         assert rows is not None and columns is not None
         if joins_at_once(self.plane, tiling):
-            e.op("DEPTH_TO_SPACE", [self._joined([y for row in tiles for y in row], 3)], [result], blockSize=2)
+            e.op("DEPTH_TO_SPACE", [joined(e, [y for row in tiles for y in row], 3)], [result], blockSize=2)
             return
-        joined = self._joined([self._joined(row, 3) for row in tiles], 2)
+        whole = joined(e, [joined(e, row, 3) for row in tiles], 2)
         sizes = [batch, rows * tiling.rows, columns * tiling.columns, filters]
         beyond = [sizes[1] - self.plane.height, sizes[2] - self.plane.width]  # type: ignore[operator]
         if any(beyond):
-            cropped(e, e.reshaped(joined, sizes), (0, 0), beyond, result)
+            cropped(e, e.reshaped(whole, sizes), (0, 0), beyond, result)
         else:
-            e.reshape_into(joined, result, sizes)
-
-    def _joined(self, parts: list[int], axis: int) -> int:
-        if len(parts) == 1:
-            return parts[0]
-        shape: list[Any] = list(self.e.shape(parts[0]))
-        shape[axis] *= len(parts)
-        y = self.e.like(parts[0], shape)
-        self.e.op("CONCATENATION", parts, [y], axis=axis, fusedActivationFunction=NONE)
-        return y
+            e.reshape_into(whole, result, sizes)
 
 
 def _explicit(window: Window) -> tuple[Sequence[int], Sequence[int]]:
